@@ -1,0 +1,69 @@
+# Posthouse: build, test, install. Needs Go, make and git; mandoc for the check of the manual pages, where it is there.
+
+PREFIX     = /usr
+SYSCONFDIR = /etc
+SBINDIR    = $(PREFIX)/sbin
+MANDIR     = $(PREFIX)/share/man
+DESTDIR    =
+
+GO       = go
+PROGRAMS = smtpd queue-runner pop3d posthouse
+PAGES    = $(wildcard cmd/*/*.8 mta/*/*.5)
+TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
+
+export CGO_ENABLED = 0
+
+.PHONY: all demo test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
+
+all: $(PROGRAMS)
+
+# Go knows best what is out of date.
+$(PROGRAMS):
+	$(GO) build -trimpath -ldflags=-s -o bin/$@ ./cmd/$@
+
+# make demo ONCE=1 ends after the round trip.
+demo: all
+	$(GO) build -trimpath -o bin/posthouse-demo ./contrib/demo
+	bin/posthouse-demo $(if $(filter-out 0 no,$(ONCE)),--once)
+
+test:
+	$(GO) test ./...
+
+check: gofmt vet staticcheck race tidy manlint
+
+gofmt:
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "gofmt -w these:" >&2; echo "$$files" >&2; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(TOOL) staticcheck ./...
+
+# The race detector needs cgo.
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+tidy:
+	$(GO) mod tidy -diff
+	cd contrib/tools && $(GO) mod tidy -diff
+
+manlint:
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -W warning $(PAGES); else echo "no mandoc: the manual pages are not checked"; fi
+
+# A configuration that is there stays as it is.
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/posthouse
+	install -m 0755 bin/smtpd $(DESTDIR)$(SBINDIR)/posthouse-smtpd
+	install -m 0755 bin/queue-runner $(DESTDIR)$(SBINDIR)/posthouse-queue-runner
+	install -m 0755 bin/pop3d $(DESTDIR)$(SBINDIR)/posthouse-pop3d
+	install -m 0755 bin/posthouse $(DESTDIR)$(SBINDIR)/posthouse
+	for page in smtpd queue-runner pop3d; do install -m 0644 cmd/$$page/$$page.8 $(DESTDIR)$(MANDIR)/man8/posthouse-$$page.8; done
+	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
+	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5
+	if [ -f mta/spool/spool.5 ]; then install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5; fi
+	if [ ! -e $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml ]; then install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml; fi
+
+clean:
+	rm -rf bin
+	$(GO) clean -testcache
