@@ -2,4 +2,11 @@ module github.com/posthouse-mail/posthouse
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
+require (
+	github.com/BurntSushi/toml v1.6.0
+	github.com/google/go-cmp v0.7.0
+	golang.org/x/net v0.62.0
+	golang.org/x/sys v0.49.0
+)
+
+require golang.org/x/text v0.43.0 // indirect

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// checkFiles looks at the files that the configuration names: whether they are there, and who can read what is secret.
+func (r *reader) checkFiles() {
+	c := r.cfg
+	r.plainFile(r.root.get("tls", "certificate"), "tls.certificate", c.TLS.Certificate)
+	r.secretFile(r.root.get("tls", "key"), "tls.key", c.TLS.Key)
+	r.secretFile(r.root.get("outbound", "smart_host_login"), "outbound.smart_host_login", c.Outbound.SmartHostLogin)
+	for i, route := range c.Routes {
+		r.secretFile(r.root.get("route").item(i).get("login"), "route.login", route.Login)
+	}
+	for _, name := range c.LocalDomains() {
+		r.plainFile(r.domains[name].get("aliases"), joinKey(joinKey("domains", name), "aliases"), c.Domains[name].Aliases)
+	}
+	if n := r.usersNeeded(); n != nil {
+		r.secretFile(n, "users.file", c.Users.File)
+	}
+}
+
+// usersNeeded returns the value that asks for the users file: the key itself, or a domain whose users it would hold.
+// The domain of the host's name alone needs none: a host that only sends has no users.
+func (r *reader) usersNeeded() *node {
+	if n := r.root.get("users", "file"); n != nil {
+		return n
+	}
+	for _, name := range r.cfg.LocalDomains() {
+		if d := r.cfg.Domains[name]; d.Mailboxes == "virtual" && d.AliasOf == "" && r.domains[name] != nil {
+			return r.domains[name]
+		}
+	}
+	return nil
+}
+
+// plainFile checks that a file is there; "" is not set.
+func (r *reader) plainFile(n *node, key, path string) fs.FileInfo {
+	if path == "" {
+		return nil
+	}
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		r.fault(n, key, "%v; allowed: a file that is there", err)
+	case !st.Mode().IsRegular():
+		r.fault(n, key, "%s is no file; allowed: a file", path)
+	default:
+		return st
+	}
+	return nil
+}
+
+func (r *reader) secretFile(n *node, key, path string) {
+	st := r.plainFile(n, key, path)
+	if st != nil && st.Mode().Perm()&0o007 != 0 {
+		r.fault(n, key, "%s is a secret that everybody can read (mode %04o); allowed: 0640 or 0600", path, st.Mode().Perm())
+	}
+}
+
+// ReadLogin reads a login file: one line, "user:password".
+func ReadLogin(path string) (user, password string, err error) {
+	text, err := readFile(path)
+	if err != nil {
+		return "", "", err
+	}
+	line, rest, _ := strings.Cut(text, "\n")
+	user, password, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
+	if !ok || user == "" || password == "" || strings.TrimSpace(rest) != "" {
+		return "", "", fmt.Errorf("%s: no login; allowed: one line, user:password", path)
+	}
+	return user, password, nil
+}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one fault of the configuration.
+type Problem struct {
+	File string
+	Line int    // from 1
+	Key  string // with its tables, "smtpd.listen.role"; "" where no key is at fault
+	Msg  string // what is wrong, then "; allowed: " and what is allowed, where that is not plain
+}
+
+// String is `file:line: key: what is wrong; allowed: ...`.
+func (p Problem) String() string {
+	if p.Key == "" {
+		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Msg)
+	}
+	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Key, p.Msg)
+}
+
+// Errors is all that is wrong with a configuration, in the order of its files and lines. It is never empty.
+type Errors []Problem
+
+// Error is a line for each problem.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, p := range e {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxProblems is how many faults are told: a file that is no configuration at all need not be told line by line.
+const maxProblems = 100
+
+func (r *reader) sorted() Errors {
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(r.order[a.File], r.order[b.File]), cmp.Compare(a.Line, b.Line))
+	})
+	if len(r.problems) > maxProblems {
+		last := r.problems[maxProblems]
+		left := len(r.problems) - maxProblems
+		r.problems = append(r.problems[:maxProblems], Problem{last.File, last.Line, "", fmt.Sprintf("and %d more faults from here on", left)})
+	}
+	return r.problems
+}

@@ -1,0 +1,28 @@
+package maillog
+
+import (
+	"log/slog"
+	"time"
+)
+
+// UsersReloaded: the users file has changed and is in force. Fields: path, users (how many).
+func (l *Log) UsersReloaded(path string, users int) {
+	l.event(slog.LevelInfo, "users-reloaded", slog.String("path", path), slog.Int("users", users))
+}
+
+// UsersRefused: the users file has changed and has a fault; the users of before stay in force. It occurs once for each
+// fault. Fields: path, err (file:line: what is wrong).
+func (l *Log) UsersRefused(path string, err error) {
+	l.event(slog.LevelError, "users-refused", slog.String("path", path), slog.String("err", err.Error()))
+}
+
+// CertificateReloaded: the certificate or its key has changed and is in force. Fields: path (of the certificate), expires.
+func (l *Log) CertificateReloaded(path string, expires time.Time) {
+	l.event(slog.LevelInfo, "certificate-reloaded", slog.String("path", path), slog.Time("expires", expires))
+}
+
+// CertificateRefused: the certificate or its key has changed and cannot be used; the pair of before stays in force. It
+// occurs once for each fault. Fields: path (of the certificate), err.
+func (l *Log) CertificateRefused(path string, err error) {
+	l.event(slog.LevelError, "certificate-refused", slog.String("path", path), slog.String("err", err.Error()))
+}
