@@ -1,0 +1,14 @@
+// Package directory knows who has a mailbox here and checks passwords, from the users file: a line a user,
+//
+//	ADDRESS {SCHEME}verifier ... key=value ...
+//
+// with blanks between the fields; lines that are empty or begin with # mean nothing. smtpd asks it at RCPT and at AUTH,
+// queue-runner for each local recipient (without verifiers), pop3d at login; posthouse user writes the file.
+//
+// Reading is strict: one fault, named as file:line, and the whole file is refused. A running daemon then keeps the table
+// it has. Verifiers are ARGON2ID (RFC 9106), BCRYPT, SHA512-CRYPT, YESCRYPT and PLAIN; SCRAM-SHA-256 (RFC 5802, 7677)
+// is kept but not used. The cost that a verifier asks for is bounded when the file is read.
+//
+// Domains are compared without regard to case, and so are the ASCII letters of local parts: two lines that differ in case
+// alone are refused. The identity of a user is the address as the file has it.
+package directory

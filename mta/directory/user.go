@@ -1,0 +1,59 @@
+package directory
+
+import (
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// ErrUnknown says that the users file has no such address.
+var ErrUnknown = mta.ErrUnknownUser
+
+// User is one line of the users file.
+type User struct {
+	Address mta.Address
+	// Forward holds the addresses that get this user's mail instead of the mailbox; with the user's own address among
+	// them, the mailbox too. Empty: the mailbox.
+	Forward []mta.Address
+	// SendAs holds what else the user may send as: addresses, or "@domain" for all of a domain; in lower-case domains.
+	SendAs []string
+	// Disabled users take mail and cannot log in.
+	Disabled bool
+	// Schemes names the verifiers, in the file's order; empty where they were dropped on reading.
+	Schemes []string
+
+	verifiers []verifier
+	line      int
+}
+
+// MaySendAs says whether the user may use the sender: the own address, or one that SendAs allows.
+func (u *User) MaySendAs(sender mta.Address) bool {
+	if fold(sender) == fold(u.Address) {
+		return true
+	}
+	for _, s := range u.SendAs {
+		if s == "@"+sender.Domain {
+			return true
+		}
+		if a, err := mta.ParseAddress(s); err == nil && fold(a) == fold(sender) {
+			return true
+		}
+	}
+	return false
+}
+
+// fold is the key under which an address is found: ASCII letters of the local part in lower case.
+func fold(a mta.Address) mta.Address {
+	a.Local = lowerASCII(a.Local)
+	return a
+}
+
+// lowerASCII leaves letters beyond ASCII alone: their case rules differ by language (RFC 6530 section 10.1).
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,15 @@
+package guard
+
+// Clients returns how many clients are remembered.
+func (c *Conns) Clients() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.clients)
+}
+
+// Remembered returns the sizes of the three tables, and the bound of each.
+func (d *LoginDelay) Remembered() (clients, logins, friends, bound int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.clients), len(d.logins), len(d.friends), maxRemembered
+}

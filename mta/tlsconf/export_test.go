@@ -1,0 +1,4 @@
+package tlsconf
+
+// OpenAt is Open with a clock.
+var OpenAt = open
