@@ -1,0 +1,254 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/maildir"
+)
+
+// Values of Deliverer.Sync ([spool] sync).
+const (
+	SyncAuto    = "auto"    // batched where a sync of the whole filesystem reaches this machine's disk, each elsewhere
+	SyncBatched = "batched" // none here: a checkpoint of the spool syncs the filesystem
+	SyncEach    = "each"    // file and name, before the delivery counts
+)
+
+// Deliverer delivers into Maildirs of this host. It is safe for use by many goroutines.
+type Deliverer struct {
+	FS   durable.FS
+	Host string // stands in the file names
+	Sync string
+}
+
+// Request is one message for one recipient.
+type Request struct {
+	Mailbox     string // the Maildir
+	Folder      string // a Maildir++ folder: used when it exists, the inbox otherwise
+	ID          mta.ID
+	Index       int // the recipient's number in the message
+	ReturnPath  mta.Address
+	DeliveredTo mta.Address
+	Envelope    *mta.Envelope
+	Content     io.ReaderAt
+	// Look says that an earlier try may have delivered: the message was in the spool at start-up, or an attempt ended
+	// with an error.
+	Look bool
+	// Redo says that this process did deliver and the disk may have lost it: the file is written anew. One that is not
+	// there any more was taken by a reader.
+	Redo bool
+}
+
+// Receipt tells how lasting a delivery is: Synced ones are durable, others once the filesystem Dev, in which Dir is,
+// has been synced.
+type Receipt struct {
+	Synced bool
+	Dev    uint64
+	Dir    string
+}
+
+// Deliver delivers. The outcome is Delivered or Deferred; of an error the sender learns only that the mailbox cannot
+// be written to at the moment.
+func (d Deliverer) Deliver(ctx context.Context, r Request) (mta.Outcome, Receipt) {
+	if err := ctx.Err(); err != nil {
+		return outcome(err), Receipt{}
+	}
+	receipt, err := d.deliver(r)
+	if err != nil {
+		return outcome(err), Receipt{}
+	}
+	return mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "delivered to the mailbox"}, receipt
+}
+
+func (d Deliverer) deliver(r Request) (Receipt, error) {
+	box, err := d.mailbox(r)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if r.Look || r.Redo {
+		present, err := d.repair(box, r)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if present || r.Redo {
+			return d.receipt(box)
+		}
+	}
+	if !box.Exists() {
+		if err := box.Make(); err != nil {
+			return Receipt{}, err
+		}
+	}
+	receipt, err := d.receipt(box)
+	if err != nil {
+		return Receipt{}, err
+	}
+	err = box.Deliver(maildir.Unique(r.ID, r.Index, d.Host), newSource(r), receipt.Synced)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		_, err = d.repair(box, r)
+	case errors.Is(err, maildir.ErrUnsynced):
+		// A reader may have it by now, so it is not for another try: the next checkpoint's sync has to do.
+		receipt.Synced, err = false, nil
+	}
+	return receipt, err
+}
+
+// Repair looks for the file that an earlier run may have delivered: present says that it is there and whole, completed
+// where a crash had cut it short.
+func (d Deliverer) Repair(ctx context.Context, r Request) (present bool, receipt Receipt, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, Receipt{}, err
+	}
+	box, err := d.mailbox(r)
+	if err != nil {
+		return false, Receipt{}, err
+	}
+	if present, err = d.repair(box, r); err != nil || !present {
+		return false, Receipt{}, err
+	}
+	receipt, err = d.receipt(box)
+	return err == nil, receipt, err
+}
+
+func (d Deliverer) mailbox(r Request) (maildir.Mailbox, error) {
+	path, err := maildir.FolderPath(r.Mailbox, r.Folder)
+	if err != nil {
+		return maildir.Mailbox{}, err
+	}
+	box := maildir.Mailbox{FS: d.FS, Path: path}
+	if r.Folder != "" && !box.Exists() {
+		box.Path = r.Mailbox
+	}
+	return box, nil
+}
+
+// repair finds the delivery's own file and makes sure of its content.
+func (d Deliverer) repair(box maildir.Mailbox, r Request) (present bool, err error) {
+	unique := maildir.Unique(r.ID, r.Index, d.Host)
+	path, err := box.Find(unique)
+	if err != nil || path == "" {
+		return false, err
+	}
+	src := newSource(r)
+	whole := false
+	if !r.Redo {
+		if whole, err = d.same(path, src); errors.Is(err, fs.ErrNotExist) {
+			return d.repairMoved(box, unique, src)
+		} else if err != nil {
+			return false, err
+		}
+	}
+	if !whole {
+		return true, box.Replace(path, unique, src)
+	}
+	return true, d.makeLast(box, path)
+}
+
+// repairMoved deals with a file that a reader moved or removed while it was looked at.
+func (d Deliverer) repairMoved(box maildir.Mailbox, unique string, src source) (bool, error) {
+	path, err := box.Find(unique)
+	if err != nil || path == "" {
+		return path == "" && err == nil, err // a reader has removed it: it was delivered
+	}
+	whole, err := d.same(path, src)
+	if err != nil {
+		return false, err
+	}
+	if !whole {
+		return true, box.Replace(path, unique, src)
+	}
+	return true, d.makeLast(box, path)
+}
+
+// makeLast syncs a file that an earlier run delivered, where nobody else will.
+func (d Deliverer) makeLast(box maildir.Mailbox, path string) error {
+	receipt, err := d.receipt(box)
+	if err != nil || !receipt.Synced {
+		return err
+	}
+	f, err := d.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return d.FS.SyncDir(filepath.Dir(path))
+}
+
+// same compares a file with what it should hold.
+func (d Deliverer) same(path string, src source) (bool, error) {
+	f, err := d.FS.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	c := &compare{f: f}
+	n, err := src.WriteTo(c)
+	if errors.Is(err, errDiffers) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	size, err := f.Size()
+	return size == n, err
+}
+
+var errDiffers = errors.New("differs")
+
+// compare is a writer that checks that a file holds what is written.
+type compare struct {
+	f   durable.File
+	off int64
+	buf []byte
+}
+
+func (c *compare) Write(p []byte) (int, error) {
+	if cap(c.buf) < len(p) {
+		c.buf = make([]byte, len(p))
+	}
+	b := c.buf[:len(p)]
+	n, err := c.f.ReadAt(b, c.off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if n < len(p) || !bytes.Equal(b, p) {
+		return 0, errDiffers
+	}
+	c.off += int64(n)
+	return n, nil
+}
+
+// receipt says who makes a delivery last.
+func (d Deliverer) receipt(box maildir.Mailbox) (Receipt, error) {
+	dev, local, err := d.FS.Device(box.Path)
+	if err != nil {
+		return Receipt{}, err
+	}
+	synced := d.Sync == SyncEach || d.Sync == SyncAuto && !local
+	return Receipt{Synced: synced, Dev: dev, Dir: box.Path}, nil
+}
+
+// outcome is a deferral: whatever is wrong here, the postmaster can mend it.
+func outcome(err error) mta.Outcome {
+	o := mta.Outcome{Status: mta.Deferred, Code: 451, Enhanced: "4.2.0", Text: "the mailbox cannot be written to at the moment", Cause: err}
+	switch {
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		o.Code, o.Enhanced, o.Text = 452, "4.3.1", "no space left for the mailbox at the moment"
+	case errors.Is(err, maildir.ErrBadMailbox):
+		o.Text = "the mailbox's name cannot be used"
+		o.Cause = fmt.Errorf("check [mailboxes] path: %w", err)
+	}
+	return o
+}

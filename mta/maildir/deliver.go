@@ -1,0 +1,205 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta/durable"
+)
+
+// The folders of a Maildir.
+const (
+	dirTmp = "tmp"
+	dirNew = "new"
+	dirCur = "cur"
+)
+
+// Source is a message as it is to stand in a mailbox: LF line ends. It can be read any number of times.
+type Source interface {
+	WriteTo(w io.Writer) (int64, error)
+}
+
+// Mailbox delivers into one Maildir. What it promises of durability is for its caller to choose with sync.
+type Mailbox struct {
+	FS   durable.FS
+	Path string
+}
+
+// ErrUnsynced says that a message is in new/, whole and visible to readers, but may be gone after a power loss.
+var ErrUnsynced = errors.New("delivered, but not synced")
+
+// Deliver puts the message into new/ under unique: written to tmp/, then renamed without replacing anything. With sync
+// the file and its name last when it returns nil; ErrUnsynced when that failed at the very end. fs.ErrExist: a file of
+// this name is there (Find tells more). Any other error may have left the file in new/.
+func (b Mailbox) Deliver(unique string, src Source, sync bool) error {
+	tmp, name, err := b.write(unique, src, sync)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(b.Path, dirNew, name)
+	if err := b.FS.RenameNoReplace(tmp, to); err != nil {
+		_ = b.FS.Remove(tmp)
+		return err
+	}
+	if sync {
+		// The Maildir's own folder too: where it is new, new/ is not sure to last yet.
+		if err := errors.Join(b.FS.SyncDir(filepath.Join(b.Path, dirNew)), b.FS.SyncDir(b.Path)); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsynced, err)
+		}
+	}
+	return nil
+}
+
+// Replace writes the message anew over the file at path (of this Maildir), which a crash has cut short or a failing
+// disk may have lost. The name stays; the file and its name last.
+func (b Mailbox) Replace(path, unique string, src Source) error {
+	tmp, _, err := b.write(unique, src, true)
+	if err != nil {
+		return err
+	}
+	if err := b.FS.Rename(tmp, path); err != nil {
+		_ = b.FS.Remove(tmp)
+		return err
+	}
+	return b.FS.SyncDir(filepath.Dir(path))
+}
+
+// write makes tmp/unique and returns its path and the name it is to have.
+func (b Mailbox) write(unique string, src Source, sync bool) (tmp, name string, err error) {
+	tmp = filepath.Join(b.Path, dirTmp, unique)
+	f, err := b.create(tmp)
+	if err != nil {
+		return "", "", err
+	}
+	w := &fileWriter{f: f}
+	_, err = src.WriteTo(w)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = b.FS.Remove(tmp)
+		return "", "", fmt.Errorf("%s: %w", tmp, err)
+	}
+	return tmp, FileName(unique, w.off, w.wire()), nil
+}
+
+// create opens the file in tmp/, after making the mailbox at its first delivery and removing what a crash left.
+func (b Mailbox) create(tmp string) (durable.File, error) {
+	for try := 0; ; try++ {
+		f, err := b.FS.Create(tmp, 0o640)
+		switch {
+		case err == nil || try == 2:
+			return f, err
+		case errors.Is(err, fs.ErrNotExist):
+			err = b.Make()
+		case errors.Is(err, fs.ErrExist):
+			err = b.FS.Remove(tmp)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Make makes the Maildir's folders, and those above it, where they are missing. new/, by which a Maildir is known to be
+// there, comes last: when all other names last. Its own name is for the delivery to sync.
+func (b Mailbox) Make() error {
+	for _, d := range []string{dirTmp, dirCur} {
+		if err := b.makeDir(filepath.Join(b.Path, d)); err != nil {
+			return err
+		}
+	}
+	// An earlier try may have made any of these and failed to sync it.
+	for dir := b.Path; ; dir = filepath.Dir(dir) {
+		err := b.FS.SyncDir(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			break // who may not read a folder did not make one in it
+		}
+		if err != nil {
+			return err
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	return b.makeDir(filepath.Join(b.Path, dirNew))
+}
+
+// makeDir makes a folder and those above it.
+func (b Mailbox) makeDir(path string) error {
+	err := b.FS.Mkdir(path, 0o770)
+	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+		if err = b.makeDir(parent); err == nil {
+			err = b.FS.Mkdir(path, 0o770)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// Find returns the paths of the files in new/ and cur/ that have the unique part, "" when there is none. It looks
+// twice: a reader may be moving the file from new/ to cur/ at this moment.
+func (b Mailbox) Find(unique string) (string, error) {
+	for range 2 {
+		for _, d := range []string{dirNew, dirCur} {
+			names, err := b.FS.ReadDir(filepath.Join(b.Path, d))
+			if errors.Is(err, fs.ErrNotExist) {
+				return "", nil
+			}
+			if err != nil {
+				return "", err
+			}
+			for _, name := range names {
+				if rest, ok := strings.CutPrefix(name, unique); ok && (rest == "" || rest[0] == ',' || rest[0] == ':') {
+					return filepath.Join(b.Path, d, name), nil
+				}
+			}
+		}
+	}
+	return "", nil
+}
+
+// Exists says whether there is a Maildir at the path.
+func (b Mailbox) Exists() bool {
+	st, err := b.FS.Stat(filepath.Join(b.Path, dirNew))
+	return err == nil && st.IsDir()
+}
+
+// fileWriter appends to a file and counts what POP3 will send of it.
+type fileWriter struct {
+	f     durable.File
+	off   int64
+	lines int64
+	last  byte
+}
+
+func (w *fileWriter) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := w.f.WriteAt(p, w.off)
+	w.off += int64(n)
+	w.lines += countLF(p[:n])
+	if n > 0 {
+		w.last = p[n-1]
+	}
+	return n, err
+}
+
+// wire is the size with CR LF line ends, the last line ended.
+func (w *fileWriter) wire() int64 {
+	n := w.off + w.lines
+	if w.off > 0 && w.last != '\n' {
+		n += 2
+	}
+	return n
+}

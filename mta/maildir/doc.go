@@ -1,0 +1,7 @@
+// Package maildir is a user's mailbox on disk: a folder with tmp/, new/ and cur/ and a file for each message.
+//
+// The deliver half (Mailbox, Unique, FileName) puts a message into new/ exactly once; mta/local calls it for
+// queue-runner. The read half (Maildrop) is a POP3 session's snapshot; pop3d calls it. ParseName reads all file names,
+// those of other programs too, and Path finds a mailbox by its address. Any number of programs may work in one Maildir at
+// once: names change under a reader, and no lock is held against deliveries.
+package maildir

@@ -1,0 +1,368 @@
+package maildir_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/posthouse-mail/posthouse/mta/maildir"
+)
+
+// mailbox makes a Maildir with the given files: path below it, and content.
+func mailbox(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"tmp", "new", "cur"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range files {
+		write(t, filepath.Join(dir, name), content)
+	}
+	return dir
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rename(t *testing.T, dir, from, to string) {
+	t.Helper()
+	if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, dir string) *maildir.Maildrop {
+	t.Helper()
+	m, err := maildir.OpenMaildrop(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// listing is each message as "unique size".
+func listing(m *maildir.Maildrop) []string {
+	all := []string{}
+	for i := range m.Len() {
+		all = append(all, fmt.Sprintf("%s %d", m.Message(i).Unique, m.Message(i).Size))
+	}
+	return all
+}
+
+func content(t *testing.T, m *maildir.Maildrop, i int) string {
+	t.Helper()
+	r, err := m.Open(i)
+	if err != nil {
+		t.Fatalf("open message %d: %v", i, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("read message %d: %v", i, err)
+	}
+	return string(b)
+}
+
+func TestAnAbsentMaildirReadsAsEmpty(t *testing.T) {
+	m := open(t, filepath.Join(t.TempDir(), "nobody"))
+	if m.Len() != 0 {
+		t.Errorf("got %d messages, want 0", m.Len())
+	}
+}
+
+func TestAMaildirWithoutFoldersReadsAsEmpty(t *testing.T) {
+	if m := open(t, t.TempDir()); m.Len() != 0 {
+		t.Errorf("got %d messages, want 0", m.Len())
+	}
+}
+
+func TestSnapshotShowsEachMessageOnceInOrderOfArrival(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  []string
+	}{
+		{"by time across folders, not by name", map[string]string{"cur/200.a.h:2,S": "b\n", "new/1000.a.h": "c\n", "cur/30.a.h:2,": "a\n"},
+			[]string{"30.a.h 3", "200.a.h 3", "1000.a.h 3"}},
+		{"by name within a second", map[string]string{"new/9.b.h": "", "cur/9.a.h:2,": "", "new/9.c.h": ""}, []string{"9.a.h 0", "9.b.h 0", "9.c.h 0"}},
+		{"names without an info part in cur", map[string]string{"cur/1.a.h": "x\n", "cur/2.a.h:1,odd": "x\n", "cur/3.a.h:2": "x\n"},
+			[]string{"1.a.h 3", "2.a.h 3", "3.a.h 3"}},
+		{"sizes of the name", map[string]string{"new/1.a.h,S=4,W=6": "a\nb\n"}, []string{"1.a.h 6"}},
+		// A wire size that the file cannot have is a lie.
+		{"impossible wire sizes", map[string]string{"new/1.a.h,S=4,W=3": "a\nb\n", "new/2.a.h,S=4,W=11": "a\nb\n", "new/3.a.h,W=-6": "a\nb\n", "new/4.a.h,W=9999999999999999999999": "a\nb\n"},
+			[]string{"1.a.h 6", "2.a.h 6", "3.a.h 6", "4.a.h 6"}},
+		{"no wire size: the last line is ended", map[string]string{"new/1.a.h": "a\nb"}, []string{"1.a.h 6"}},
+		{"no wire size: CR LF stays", map[string]string{"new/1.a.h": "a\r\nb\r\n"}, []string{"1.a.h 6"}},
+		// A size that contradicts the name: the delivery is being completed.
+		{"a file cut short", map[string]string{"new/1.a.h,S=5,W=6": "a\n", "new/2.a.h": "x\n"}, []string{"2.a.h 3"}},
+		{"dot files and an empty unique part", map[string]string{"new/.hidden": "x", "cur/,S=1": "x", "new/.nfs0001": "x"}, []string{}},
+		{"what is in tmp", map[string]string{"tmp/1.a.h": "x"}, []string{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := listing(open(t, mailbox(t, c.files)))
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("messages (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestLinksFIFOsAndFoldersAreNotShown(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "x\n"})
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, "secret\n")
+	if err := os.Symlink(secret, filepath.Join(dir, "new", "2.a.h")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "cur", "3.a.h:2,")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "new", "4.a.h"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "cur", "5.a.h:2,"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Names that give a link's own size, so that nobody need open it.
+	if err := os.Symlink("nowhere", filepath.Join(dir, "cur", "6.a.h,S=7,W=8:2,")); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"1.a.h 3"}, listing(open(t, dir))); d != "" {
+		t.Errorf("messages (-want +got):\n%s", d)
+	}
+}
+
+func TestAFolderThatIsALinkIsAnError(t *testing.T) {
+	dir := mailbox(t, nil)
+	if err := os.Remove(filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := maildir.OpenMaildrop(context.Background(), dir); err == nil {
+		t.Error("got no error, want one")
+	}
+	// The failed session has given the mailbox back.
+	if err := os.Remove(filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+}
+
+func TestTheSecondSessionIsRefusedUntilTheFirstEnds(t *testing.T) {
+	dir := mailbox(t, nil)
+	first := open(t, dir)
+	if _, err := maildir.OpenMaildrop(context.Background(), dir); !errors.Is(err, maildir.ErrInUse) {
+		t.Fatalf("second session: got %v, want ErrInUse", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+}
+
+func TestALockFileThatIsALinkOrAFIFOIsRefused(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "target")
+	for name, prepare := range map[string]func(path string) error{
+		"link": func(path string) error { return os.Symlink(target, path) },
+		"fifo": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := mailbox(t, nil)
+			if err := prepare(filepath.Join(dir, maildir.LockFile)); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := maildir.OpenMaildrop(context.Background(), dir); err == nil {
+				_ = m.Close()
+				t.Error("got no error, want one")
+			}
+			if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the link's target: got %v, want it not to exist", err)
+			}
+		})
+	}
+}
+
+func TestAMessageSeenInBothFoldersIsOne(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "x\n"})
+	if err := os.Link(filepath.Join(dir, "new/1.a.h"), filepath.Join(dir, "cur/1.a.h:2,S")); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, dir)
+	if d := cmp.Diff([]string{"1.a.h 3"}, listing(m)); d != "" {
+		t.Errorf("messages (-want +got):\n%s", d)
+	}
+	if m.Message(0).Twin != 0 {
+		t.Errorf("twin: got %d, want 0", m.Message(0).Twin)
+	}
+}
+
+func TestTwoMessagesWithOneUniquePartAreToldApart(t *testing.T) {
+	dir := mailbox(t, map[string]string{"cur/1.a.h:2,S": "one\n", "cur/1.a.h,S=5:2,": "two..\n"[:5]})
+	m := open(t, dir)
+	if m.Len() != 2 {
+		t.Fatalf("got %d messages, want 2", m.Len())
+	}
+	if a, b := m.Message(0).Twin, m.Message(1).Twin; a == 0 || b == 0 || a == b {
+		t.Errorf("twins: got %d and %d, want two numbers", a, b)
+	}
+	before := []string{content(t, m, 0), content(t, m, 1)}
+	// Both get other names; each stays what it was.
+	rename(t, dir, "cur/1.a.h:2,S", "cur/1.a.h:2,RS")
+	rename(t, dir, "cur/1.a.h,S=5:2,", "cur/1.a.h,S=5:2,S")
+	if d := cmp.Diff(before, []string{content(t, m, 0), content(t, m, 1)}); d != "" {
+		t.Errorf("contents after the renames (-before +after):\n%s", d)
+	}
+}
+
+func TestARenamedMessageIsFoundAgain(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "cur/2.a.h,S=4,W=5:2,": "two\n", "new/3.a.h": "three\n"})
+	m := open(t, dir)
+	rename(t, dir, "new/1.a.h", "cur/1.a.h:2,S")
+	rename(t, dir, "cur/2.a.h,S=4,W=5:2,", "cur/2.a.h,S=4,W=5:2,FS")
+	for i, want := range []string{"one\n", "two\n", "three\n"} {
+		if got := content(t, m, i); got != want {
+			t.Errorf("message %d: got %q, want %q", i, got, want)
+		}
+	}
+	rename(t, dir, "cur/1.a.h:2,S", "cur/1.a.h:2,RS")
+	if err := m.Remove(0); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"2.a.h 5", "3.a.h 7"}, listing(reopened(t, m, dir))); d != "" {
+		t.Errorf("messages after the removal (-want +got):\n%s", d)
+	}
+}
+
+func reopened(t *testing.T, m *maildir.Maildrop, dir string) *maildir.Maildrop {
+	t.Helper()
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, dir)
+}
+
+func TestAVanishedMessageIsGoneAndNeverAnother(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "new/2.a.h": "two\n", "new/3.a.h": "tre\n", "new/4.a.h": "for\n", "new/5.a.h": "fiv\n"})
+	m := open(t, dir)
+	// 1 is removed; 2 is replaced by another file of its name and size; 3 has grown; 4 is a link now.
+	if err := os.Remove(filepath.Join(dir, "new/1.a.h")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "tmp/x"), "TWO\n")
+	rename(t, dir, "tmp/x", "new/2.a.h")
+	write(t, filepath.Join(dir, "new/3.a.h"), "longer\n")
+	rename(t, dir, "new/4.a.h", "tmp/4")
+	if err := os.Symlink("../tmp/4", filepath.Join(dir, "new/4.a.h")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		r, err := m.Open(i)
+		if !errors.Is(err, maildir.ErrGone) {
+			t.Errorf("message %d: got %v, want ErrGone", i+1, err)
+		}
+		if err == nil {
+			_ = r.Close()
+		}
+	}
+	if got := content(t, m, 4); got != "fiv\n" {
+		t.Errorf("message 5: got %q, want its content", got)
+	}
+	// Removing what is gone succeeds, and takes nothing that came in its place.
+	for _, i := range []int{0, 1, 3} {
+		if err := m.Remove(i); err != nil {
+			t.Errorf("remove message %d: %v", i+1, err)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "new/2.a.h"))
+	if err != nil || string(b) != "TWO\n" {
+		t.Errorf("the other file: got %q, %v; want it untouched", b, err)
+	}
+}
+
+func TestAMessageCutShortWhileItIsReadEndsInAnError(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": strings.Repeat("x", 1000) + "\n"})
+	m := open(t, dir)
+	r, err := m.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := os.Truncate(filepath.Join(dir, "new/1.a.h"), 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, want io.ErrUnexpectedEOF", err)
+	}
+}
+
+func TestWhatIsAppendedWhileAMessageIsReadIsNotRead(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
+	m := open(t, dir)
+	r, err := m.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	write(t, filepath.Join(dir, "new/1.a.h"), "one\nmore\n")
+	b, err := io.ReadAll(r)
+	if err != nil || string(b) != "one\n" {
+		t.Errorf("got %q, %v; want %q", b, err, "one\n")
+	}
+}
+
+func TestRemoveReportsWhatItCannotRemove(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
+	m := open(t, dir)
+	// A folder that is a link now is none of the mailbox: an error, and not a message that is gone.
+	rename(t, dir, "new", "old")
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Remove(0); err == nil {
+		t.Error("got no error, want one")
+	}
+}
+
+func TestAnEndedContextEndsTheListing(t *testing.T) {
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := maildir.OpenMaildrop(ctx, dir); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	open(t, dir)
+}
+
+func TestAThousandRenamedMessagesAreAllFound(t *testing.T) {
+	files := map[string]string{}
+	for i := range 1000 {
+		files[fmt.Sprintf("new/%d.a.h", i)] = fmt.Sprintf("%d\n", i)
+	}
+	dir := mailbox(t, files)
+	m := open(t, dir)
+	for i := range 1000 {
+		rename(t, dir, fmt.Sprintf("new/%d.a.h", i), fmt.Sprintf("cur/%d.a.h:2,S", i))
+	}
+	for i := range 1000 {
+		if got, want := content(t, m, i), fmt.Sprintf("%d\n", i); got != want {
+			t.Fatalf("message %d: got %q, want %q", i, got, want)
+		}
+	}
+}

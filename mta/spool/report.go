@@ -1,0 +1,114 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// ErrNotNow says that a report or forward cannot be made before more of an earlier try of it has been reclaimed.
+var ErrNotNow = errors.New("spool: an earlier try is not cleared away yet")
+
+// Build writes the content of a new message and returns its envelope.
+type Build func(id mta.ID, content io.Writer) (*mta.Envelope, error)
+
+// Report makes a report about failed recipients of m and commits it. The order is what keeps every failure reported
+// once: the failures last, then the report, then the note that they were reported; only then is the report returned,
+// to be scheduled. Where the last step fails the report is returned beside the error: it may be scheduled once Flush
+// succeeds.
+func (s *Store) Report(m *Message, rcpts []int, build Build) (*Message, error) {
+	if err := s.Flush(); err != nil {
+		return nil, err
+	}
+	id := m.id.Child('F', rcpts[0])
+	child, err := s.make(id, func(w io.Writer) (*mta.Envelope, error) {
+		env, err := build(id, w)
+		if err == nil {
+			env.Report = &mta.Report{Parent: m.id, Rcpts: rcpts}
+		}
+		return env, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.record(m, entry{ID: m.id, Reported: rcpts})
+	s.mu.Unlock()
+	return child, s.Flush()
+}
+
+// Expand records that recipient i is an alias: members become recipients of the same message, behind the others.
+// Members off this host become a message of their own, which forward builds; nil when there are none. The expansion
+// lasts when Expand returns without an error, so that no later edit of the aliases gives a member another number.
+func (s *Store) Expand(m *Message, i int, members []mta.Recipient, forward Build) (*Message, error) {
+	var child *Message
+	if forward != nil {
+		id := m.id.Child('X', i)
+		var err error
+		child, err = s.make(id, func(w io.Writer) (*mta.Envelope, error) {
+			env, err := forward(id, w)
+			if err == nil {
+				env.Expands = &mta.Expansion{Parent: m.id, Rcpt: i, Members: members}
+			}
+			return env, err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	s.expand(m, i, members)
+	s.mu.Unlock()
+	return child, s.Flush()
+}
+
+func (s *Store) expand(m *Message, i int, members []mta.Recipient) {
+	s.record(m, entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Base: len(m.rcpts), Members: members})
+}
+
+// make commits a message of queue-runner's own.
+func (s *Store) make(id mta.ID, build func(io.Writer) (*mta.Envelope, error)) (*Message, error) {
+	s.mu.Lock()
+	busy := s.msgs[id] != nil || s.strays[id] > 0 || s.j.mentions(id)
+	if !busy {
+		s.making++
+	}
+	s.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotNow)
+	}
+	m, err := s.commitOwn(id, build)
+	s.mu.Lock()
+	s.making--
+	s.mu.Unlock()
+	return m, err
+}
+
+func (s *Store) commitOwn(id mta.ID, build func(io.Writer) (*mta.Envelope, error)) (*Message, error) {
+	in := s.own.begin(id)
+	env, err := build(in)
+	if err != nil {
+		in.Abort()
+		return nil, err
+	}
+	large := in.Size() > LargeSize
+	at, err := in.commit(env)
+	if err != nil {
+		return nil, err
+	}
+	s.tail.Lock()
+	defer s.tail.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.segs[at.file] == nil {
+		if err := s.openSegment(at.file); err != nil {
+			return nil, err // it is committed: the next start finds it, and settles its parent
+		}
+	}
+	m := &Message{id: id, seg: s.segs[at.file], off: at.off, inline: !large, files: large}
+	m.learn(env)
+	s.register(m)
+	return m, nil
+}
