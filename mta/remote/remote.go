@@ -1,0 +1,192 @@
+package remote
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/smtpc"
+)
+
+// Resolver finds hosts; *dns.Resolver is one. Its errors are those of package dns.
+type Resolver interface {
+	MX(ctx context.Context, domain string) ([]dns.MX, error)
+	Addrs(ctx context.Context, host string, want6 bool) ([]netip.Addr, error)
+}
+
+// Content is a message as its receiver gets it, with CR LF line ends; *message.Reader is one. It is read once for each
+// connection that gets so far, after a Reset.
+type Content interface {
+	io.Reader
+	Reset()
+	Size() int64
+}
+
+// Request is one message for some recipients with the same destination.
+type Request struct {
+	Dest     mta.Destination
+	Sender   mta.Address
+	Rcpts    []mta.Address
+	SMTPUTF8 bool // the message came with that parameter
+	Content  Content
+}
+
+// Options of a Client.
+type Options struct {
+	Resolver Resolver
+	Hostname string         // of this host: as an exchanger's name it means ourselves
+	Helo     string         // default: Hostname
+	Port     int            // of mail exchangers; default 25
+	IPv6     bool           // use IPv6 addresses too
+	TLS      mta.TLSLevel   // where the destination names none; default opportunistic
+	Source   []netip.Addr   // to connect from, the first of the right family; none: the kernel chooses
+	Roots    *x509.CertPool // for TLSVerify; nil: the system's
+	// Own says whether an address is one that this host listens on for its own domains; nil: none is known to be.
+	Own func(netip.AddrPort) bool
+	// Dial connects; nil: TCP. An invalid source leaves the choice to the kernel.
+	Dial    func(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error)
+	Connect time.Duration  // limit of one connect; default 30 s
+	Spread  time.Duration  // after this long no further address is begun with; default 10 min
+	Total   time.Duration  // limit of one Deliver; default 1 h
+	MaxTry  int            // addresses that one Deliver connects to; default 10
+	Limits  smtpc.Timeouts // of the dialogue
+	Now     func() time.Time
+}
+
+// Client delivers. It is safe for use by many goroutines.
+type Client struct{ opt Options }
+
+// New returns a Client.
+func New(o Options) *Client {
+	if o.Helo == "" {
+		o.Helo = o.Hostname
+	}
+	if o.Port == 0 {
+		o.Port = 25
+	}
+	if o.TLS == "" {
+		o.TLS = mta.TLSOpportunistic
+	}
+	if o.Own == nil {
+		o.Own = func(netip.AddrPort) bool { return false }
+	}
+	if o.Dial == nil {
+		o.Dial = dialTCP
+	}
+	if o.Connect <= 0 {
+		o.Connect = 30 * time.Second
+	}
+	if o.Spread <= 0 {
+		o.Spread = 10 * time.Minute
+	}
+	if o.Total <= 0 {
+		o.Total = time.Hour
+	}
+	if o.MaxTry <= 0 {
+		o.MaxTry = 10
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Client{o}
+}
+
+func dialTCP(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	var d net.Dialer
+	if source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
+	return d.DialContext(ctx, "tcp", to.String())
+}
+
+// Deliver makes one attempt. There is an Outcome for each recipient, in order; when ctx ends, those that are not decided
+// are deferred.
+func (c *Client) Deliver(ctx context.Context, r Request) []mta.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, c.opt.Total)
+	defer cancel()
+	d := &delivery{opt: &c.opt, r: r, out: make([]mta.Outcome, len(r.Rcpts)), open: map[int]bool{}, start: c.opt.Now()}
+	for i := range r.Rcpts {
+		d.open[i] = true
+	}
+	d.walk(ctx)
+	return d.out
+}
+
+// delivery is the state of one Deliver.
+type delivery struct {
+	opt   *Options
+	r     Request
+	out   []mta.Outcome
+	open  map[int]bool // recipients without an outcome
+	start time.Time
+	tried int
+	last  mta.Outcome // what those are told that no host has decided on
+	said  bool        // last is set
+	shape *shape
+}
+
+// walk goes through the hosts until every recipient has an outcome.
+func (d *delivery) walk(ctx context.Context) {
+	groups, bad := d.hosts(ctx)
+	if bad != nil {
+		d.remember(*bad)
+	}
+	for _, g := range groups {
+		peers, own := d.peers(ctx, g)
+		if own {
+			if d.tried == 0 {
+				d.remember(d.ourselves())
+			}
+			break
+		}
+		for _, p := range peers {
+			if len(d.open) == 0 || d.exhausted(ctx) {
+				break
+			}
+			d.tried++
+			d.try(ctx, p)
+		}
+	}
+	if ctx.Err() != nil {
+		d.last = d.deferred(451, "4.4.2", "delivery was interrupted", context.Cause(ctx))
+	}
+	for i := range d.open {
+		d.out[i] = d.last
+	}
+}
+
+func (d *delivery) exhausted(ctx context.Context) bool {
+	return ctx.Err() != nil || d.tried >= d.opt.MaxTry || d.opt.Now().Sub(d.start) > d.opt.Spread
+}
+
+// remember keeps what a host has said of itself. A deferral outweighs a failure: the next attempt may find that host.
+func (d *delivery) remember(o mta.Outcome) {
+	if !d.said || d.last.Status == mta.Failed || o.Status == mta.Deferred {
+		d.last, d.said = o, true
+	}
+}
+
+// level is the TLS that the destination asks for.
+func (d *delivery) level() mta.TLSLevel {
+	l := d.r.Dest.TLS
+	if l == "" {
+		l = d.opt.TLS
+	}
+	if d.r.Dest.Login != "" {
+		l = mta.TLSVerify
+	}
+	if d.r.Dest.Implicit && l != mta.TLSVerify {
+		l = mta.TLSEncrypt
+	}
+	return l
+}
+
+func shuffle(hosts []string) {
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+}

@@ -1,0 +1,134 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// Bounds of one alias with all that is in it.
+const (
+	MaxDepth   = 10
+	MaxMembers = 10000
+)
+
+var (
+	errDeep = errors.New("aliases nested too deep")
+	errMany = errors.New("too many members")
+	errLoop = errors.New("alias loop")
+)
+
+// expansion collects the members of one alias.
+type expansion struct {
+	r       *Router
+	members []Member
+	seen    map[mta.Address]bool // what has been looked at, folded: every address once
+	boxes   map[box]bool         // the mailboxes among members
+	path    []mta.Address        // from the alias down to where we are, folded
+}
+
+type box struct {
+	login  mta.Address
+	folder string
+}
+
+// expand flattens an alias. A loop, and an alias beyond the bounds, is the operator's to mend: the whole alias waits. If
+// only one mailbox comes of it, that is the decision.
+func (r *Router) expand(ctx context.Context, a mta.Address, targets []mta.Address) Decision {
+	x := &expansion{r: r, seen: map[mta.Address]bool{}, boxes: map[box]bool{}}
+	if err := x.add(ctx, a, targets); err != nil {
+		return misconfigured(fmt.Errorf("alias %s: %w", a, err))
+	}
+	if len(x.members) == 1 && x.members[0].Kind != Remote {
+		return x.members[0].Decision
+	}
+	return Decision{Kind: Alias, Members: x.members}
+}
+
+func (x *expansion) add(ctx context.Context, a mta.Address, targets []mta.Address) error {
+	if len(x.path) == MaxDepth {
+		return errDeep
+	}
+	x.path = append(x.path, foldAddress(a))
+	defer func() { x.path = x.path[:len(x.path)-1] }()
+	for _, t := range targets {
+		if err := x.target(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *expansion) target(ctx context.Context, t mta.Address) error {
+	t, d := x.r.canonical(t)
+	key := foldAddress(t)
+	if key == x.path[len(x.path)-1] {
+		return x.self(ctx, t, d)
+	}
+	for _, p := range x.path {
+		if p == key {
+			return fmt.Errorf("%w: %s leads back to %s", errLoop, x.path[len(x.path)-1], t)
+		}
+	}
+	if x.seen[key] {
+		return nil
+	}
+	if len(x.seen) == 2*MaxMembers {
+		return errMany
+	}
+	x.seen[key] = true
+	if d == nil || d.Relay {
+		return x.member(t, x.r.outward(ctx, t, d))
+	}
+	f := x.r.find(ctx, t, d)
+	if f.Kind == Alias {
+		return x.add(ctx, t, f.targets)
+	}
+	return x.member(t, f.Decision)
+}
+
+// self is an alias or forwarding user among its own members: the mailbox of that name.
+func (x *expansion) self(ctx context.Context, t mta.Address, d *domain) error {
+	dec := unknownUser()
+	if d != nil {
+		dec = x.r.mailbox(ctx, t, d)
+	}
+	if dec.Kind == Refused {
+		return fmt.Errorf("%w: %s names itself and has no mailbox", errLoop, t)
+	}
+	return x.member(t, dec)
+}
+
+// member adds one final recipient, unless its mailbox is there already under another name.
+func (x *expansion) member(t mta.Address, dec Decision) error {
+	if b := (box{dec.Login, dec.Folder}); dec.Kind == Mailbox {
+		if x.boxes[b] {
+			return nil
+		}
+		x.boxes[b] = true
+	}
+	if len(x.members) == MaxMembers {
+		return errMany
+	}
+	x.members = append(x.members, Member{t, dec})
+	return nil
+}
+
+// foldAddress is the key under which two spellings are one: ASCII letters of the local part in lower case.
+func foldAddress(a mta.Address) mta.Address {
+	a.Local = lowerASCII(a.Local)
+	return a
+}
+
+// lowerASCII leaves letters beyond ASCII alone: their case rules differ by language (RFC 6530 10.1).
+func lowerASCII(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'A' && c <= 'Z' {
+			return c + 'a' - 'A'
+		}
+		return c
+	}, s)
+}

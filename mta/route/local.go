@@ -1,0 +1,112 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// found is what stands under a name in a domain of ours: a mailbox, a refusal, or (Kind Alias) targets that are not
+// expanded yet.
+type found struct {
+	Decision
+	targets []mta.Address
+}
+
+// local decides on an address in a domain of ours.
+func (r *Router) local(ctx context.Context, a mta.Address, d *domain) Decision {
+	f := r.find(ctx, a, d)
+	if f.Kind != Alias {
+		return f.Decision
+	}
+	return r.expand(ctx, a, f.targets)
+}
+
+// find looks under an address, without expanding what it finds.
+func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
+	f := r.exact(ctx, a, d)
+	if f.Kind != Refused {
+		return f
+	}
+	if base, folder, ok := cutDelimiter(a, d); ok {
+		if f := r.exact(ctx, base, d); f.Kind != Refused {
+			f.Folder = folder
+			return f
+		}
+	}
+	if isPostmaster(a) {
+		return r.postmaster(ctx, a)
+	}
+	if !d.CatchAll.IsNull() {
+		return found{Decision{Kind: Alias}, []mta.Address{d.CatchAll}}
+	}
+	return f
+}
+
+// exact looks under one name: the aliases, then the users.
+func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
+	if d.aliases != nil {
+		if targets := d.aliases.lookup(a); targets != nil {
+			return found{Decision{Kind: Alias}, targets}
+		}
+	}
+	u, err := r.opt.Users.Lookup(ctx, a)
+	switch {
+	case errors.Is(err, mta.ErrUnknownUser):
+		return found{Decision: unknownUser()}
+	case err != nil:
+		return found{Decision: lookupFailed(err)}
+	case len(u.Forward) > 0:
+		return found{Decision{Kind: Alias}, u.Forward}
+	}
+	return found{Decision: Decision{Kind: Mailbox, Login: u.Address}}
+}
+
+// postmaster finds the one who stands in for a domain's absent postmaster; in the last resort it is a mailbox of that
+// name at the host, which needs no user.
+func (r *Router) postmaster(ctx context.Context, a mta.Address) found {
+	last := mta.Address{Local: "postmaster", Domain: r.opt.Hostname}
+	p, d := r.canonical(r.opt.Postmaster)
+	if p == a || r.opt.Postmaster.IsNull() {
+		return found{Decision: Decision{Kind: Mailbox, Login: last}}
+	}
+	if d == nil || d.Relay {
+		return found{Decision{Kind: Alias}, []mta.Address{p}}
+	}
+	f := r.exact(ctx, p, d)
+	if f.Kind == Refused {
+		return found{Decision: Decision{Kind: Mailbox, Login: last}}
+	}
+	return f
+}
+
+// mailbox decides on an address that aliases and forward= no longer change.
+func (r *Router) mailbox(ctx context.Context, a mta.Address, d *domain) Decision {
+	u, err := r.opt.Users.Lookup(ctx, a)
+	if err == nil {
+		return Decision{Kind: Mailbox, Login: u.Address}
+	}
+	if !errors.Is(err, mta.ErrUnknownUser) {
+		return lookupFailed(err)
+	}
+	if base, folder, ok := cutDelimiter(a, d); ok {
+		dec := r.mailbox(ctx, base, &domain{})
+		dec.Folder = folder
+		return dec
+	}
+	if isPostmaster(a) {
+		return Decision{Kind: Mailbox, Login: mta.Address{Local: "postmaster", Domain: r.opt.Hostname}}
+	}
+	return unknownUser()
+}
+
+// cutDelimiter takes the part from the first delimiter on away; there must be something on both sides.
+func cutDelimiter(a mta.Address, d *domain) (base mta.Address, folder string, ok bool) {
+	i := strings.IndexAny(a.Local, d.Delimiter)
+	if i <= 0 || i == len(a.Local)-1 {
+		return a, "", false
+	}
+	return mta.Address{Local: a.Local[:i], Domain: a.Domain}, a.Local[i+1:], true
+}

@@ -1,0 +1,189 @@
+package route
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/dns"
+)
+
+// Bounds of an aliases file.
+const (
+	maxAliasFile   = 16 << 20
+	maxAliasFaults = 50 // more are counted, not shown
+)
+
+// aliasTable holds targets by folded name; a name without a domain is for every domain that uses the file, and so is a
+// target without one a name in the domain that is asked about.
+type aliasTable map[mta.Address][]mta.Address
+
+// lookup returns the targets of a name, nil when it has none. The name with its domain comes before the name alone.
+func (t aliasTable) lookup(a mta.Address) []mta.Address {
+	key := foldAddress(a)
+	list, ok := t[key]
+	if !ok {
+		list = t[mta.Address{Local: key.Local}]
+	}
+	var out []mta.Address
+	for _, v := range list {
+		if v.Domain == "" {
+			v.Domain = a.Domain
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// aliasEntry is one logical line: a line with the lines that continue it.
+type aliasEntry struct {
+	line int // number of its first line
+	text string
+}
+
+// parseAliases reads the form of aliases(5): "name: target, target", a line that begins with a blank continues the one
+// before it, "#" begins a comment line. Names and targets may be quoted. All faults are in the error, each as
+// path:line: what is wrong.
+func parseAliases(path string, b []byte) (aliasTable, error) {
+	t, lines := aliasTable{}, map[mta.Address]int{}
+	var faults []error
+	more := 0
+	fault := func(line int, err error) {
+		if len(faults) == maxAliasFaults {
+			more++
+			return
+		}
+		faults = append(faults, fmt.Errorf("%s:%d: %w", path, line, err))
+	}
+	for _, e := range aliasEntries(b, fault) {
+		name, targets, err := parseEntry(e.text)
+		if err != nil {
+			fault(e.line, err)
+			continue
+		}
+		if first := lines[name]; first > 0 {
+			fault(e.line, fmt.Errorf("%s is already defined on line %d", name, first))
+			continue
+		}
+		t[name], lines[name] = targets, e.line
+	}
+	if more > 0 {
+		faults = append(faults, fmt.Errorf("%s: %d more faults", path, more))
+	}
+	return t, errors.Join(faults...)
+}
+
+// aliasEntries joins continued lines and leaves out comments and blank lines, which do not end an entry.
+func aliasEntries(b []byte, fault func(int, error)) []aliasEntry {
+	var list []aliasEntry
+	var text strings.Builder
+	flush := func() {
+		if len(list) > 0 && list[len(list)-1].text == "" {
+			list[len(list)-1].text = text.String()
+		}
+		text.Reset()
+	}
+	n := 0
+	for raw := range bytes.Lines(b) {
+		n++
+		line := string(bytes.TrimRight(raw, "\r\n"))
+		trimmed := strings.TrimLeft(line, " \t")
+		switch {
+		case trimmed == "" || trimmed[0] == '#':
+		case !utf8.ValidString(line) || strings.ContainsFunc(line, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
+			fault(n, errors.New("control character, or not UTF-8"))
+		case len(trimmed) == len(line):
+			flush()
+			list = append(list, aliasEntry{line: n})
+			text.WriteString(line)
+		case len(list) == 0:
+			fault(n, errors.New("begins with a blank, but there is no line that it could continue"))
+		default:
+			text.WriteString(" " + trimmed)
+		}
+	}
+	flush()
+	return list
+}
+
+func parseEntry(s string) (name mta.Address, targets []mta.Address, err error) {
+	name, rest, err := parseName(s, ":")
+	if err != nil {
+		return name, nil, fmt.Errorf("name: %w", err)
+	}
+	rest, ok := strings.CutPrefix(rest, ":")
+	if !ok {
+		return name, nil, errors.New(`want "name: target, target"`)
+	}
+	for rest = trimBlanks(rest); rest != ""; {
+		var v mta.Address
+		if v, rest, err = parseTarget(rest); err != nil {
+			return name, nil, err
+		}
+		if len(targets) == MaxMembers {
+			return name, nil, fmt.Errorf("more than %d targets", MaxMembers)
+		}
+		targets = append(targets, v)
+		if rest, ok = strings.CutPrefix(rest, ","); !ok && rest != "" {
+			return name, nil, fmt.Errorf("want a comma before %.40q", rest)
+		}
+		rest = trimBlanks(rest)
+	}
+	if len(targets) == 0 {
+		return name, nil, fmt.Errorf("%s has no target", name)
+	}
+	return foldAddress(name), targets, nil
+}
+
+// parseTarget reads an address, and names the forms of aliases(5) that are no address.
+func parseTarget(s string) (v mta.Address, rest string, err error) {
+	plain := strings.TrimPrefix(s, `"`)
+	switch {
+	case strings.HasPrefix(plain, "|"):
+		return v, "", errors.New("programs are not built in this version")
+	case strings.HasPrefix(plain, "/"):
+		return v, "", errors.New("delivery to files is not possible; use an address")
+	case len(plain) >= 9 && strings.EqualFold(plain[:9], ":include:"):
+		return v, "", errors.New(":include: is not possible; list the addresses here")
+	}
+	if v, rest, err = parseName(s, ","); err != nil {
+		err = fmt.Errorf("target: %w", err)
+	}
+	return v, rest, err
+}
+
+// parseName reads an address, or a local part alone, up to end; quotes may hold end and blanks.
+func parseName(s, end string) (a mta.Address, rest string, err error) {
+	n := 0
+	if strings.HasPrefix(s, `"`) {
+		for n = 1; n < len(s) && s[n] != '"'; n++ {
+			if s[n] == '\\' {
+				n++
+			}
+		}
+		if n >= len(s) {
+			return a, "", errors.New("quotation mark without an end")
+		}
+	}
+	if i := strings.Index(s[n:], end); i >= 0 {
+		n += i
+	} else {
+		n = len(s)
+	}
+	word, rest := trimBlanks(s[:n]), s[n:]
+	if a, err = mta.ParseAddress(word); err == nil {
+		if ascii, aerr := dns.ASCII(a.Domain); aerr == nil {
+			a.Domain = ascii
+		}
+		return a, rest, nil
+	}
+	if local, lerr := mta.ParseAddress(word + "@localhost"); lerr == nil {
+		return mta.Address{Local: local.Local}, rest, nil
+	}
+	return a, rest, fmt.Errorf("%.80q: %w", word, err)
+}
+
+func trimBlanks(s string) string { return strings.Trim(s, " \t") }

@@ -1,0 +1,100 @@
+package route
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"  a: b\n", "f:1: begins with a blank"},
+		{"a: b\n\n# x\nnocolon\n", "f:4: want"},
+		{"a:\n", "f:1: a has no target"},
+		{"a: b\nA: c\n", "f:2: a is already defined on line 1"},
+		{"a: |/bin/sh\n", "f:1: programs are not built"},
+		{"a: \"|/bin/sh -c x\"\n", "f:1: programs are not built"},
+		{"a: /var/mail/x\n", "f:1: delivery to files"},
+		{"a: b, :include:/etc/list\n", "f:1: :include: is not possible"},
+		{"a: \":INCLUDE:/etc/list\"\n", "f:1: :include: is not possible"},
+		{"a: b c\n", "f:1: target:"},
+		{"a: b,\n\n\tc d\n", "f:1: target:"},
+		{"a: \"b\n", "f:1: target: quotation mark"},
+		{"a: b\x00c\n", "f:1: control character"},
+		{"a: b\xff\n", "f:1: control character"},
+		{"a: " + strings.Repeat("x", 65) + "\n", "f:1: target:"},
+		{"a@b@c: d\n", "f:1: name:"},
+		{": d\n", "f:1: name:"},
+	} {
+		_, err := parseAliases("f", []byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
+		}
+	}
+	_, err := parseAliases("f", []byte(strings.Repeat("bad\n", 1000)))
+	if err == nil || !strings.Contains(err.Error(), "950 more faults") || strings.Count(err.Error(), "\n") > maxAliasFaults {
+		t.Errorf("1000 faults: got %.200s", err)
+	}
+}
+
+func TestGoodAliasesFile(t *testing.T) {
+	table, err := parseAliases("f", []byte("# c\r\na : b , c@d.test,\r\n# between\r\n\t\"x, y\"@d.test\n\n\"q:r\": b\nÄ: ü@bücher.test\nlast: b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name mta.Address
+		want string
+	}{
+		{mta.Address{Local: "A", Domain: "e.test"}, `b@e.test c@d.test "x, y"@d.test`},
+		{mta.Address{Local: "q:r", Domain: "e.test"}, "b@e.test"},
+		{mta.Address{Local: "Ä", Domain: "e.test"}, "ü@xn--bcher-kva.test"},
+		{mta.Address{Local: "last", Domain: "e.test"}, "b@e.test"},
+		{mta.Address{Local: "none", Domain: "e.test"}, ""},
+	} {
+		var got []string
+		for _, a := range table.lookup(c.name) {
+			got = append(got, a.String())
+		}
+		if g := strings.Join(got, " "); g != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, g, c.want)
+		}
+	}
+}
+
+// FuzzAliases checks that whatever a file says, every target is an address that a transaction can carry, and that
+// every fault has a line.
+func FuzzAliases(f *testing.F) {
+	for _, s := range []string{"a: b\n", "a: b,\n c@d.test\n", "\"a b\": \"|x\"\n", ":\n", "a:\"\\", "a: b\na: c\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		table, err := parseAliases("f", b)
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if !strings.HasPrefix(line, "f:") {
+					t.Errorf("fault without a place: %q", line)
+				}
+			}
+			return
+		}
+		for name := range table {
+			targets := table.lookup(mta.Address{Local: name.Local, Domain: "e.test"})
+			if name.Domain != "" {
+				targets = table.lookup(name)
+			}
+			if len(targets) == 0 {
+				t.Errorf("%s has no target", name)
+			}
+			for _, a := range targets {
+				if v, err := mta.ParseAddress(a.String()); a.Local != "" && (err != nil || v != a) {
+					// a local part that is good alone may be too long with the domain put behind it
+					if len(a.String()) <= mta.MaxPathLen {
+						t.Errorf("target %q of %q: %v", a, name, err)
+					}
+				}
+			}
+		}
+	})
+}

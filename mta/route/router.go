@@ -1,0 +1,198 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/dns"
+)
+
+// Users says who has a mailbox: an error that is mta.ErrUnknownUser means nobody, any other that nobody knows just now.
+// The domain of the address it is asked for is in A-labels.
+type Users interface {
+	Lookup(ctx context.Context, a mta.Address) (directory.User, error)
+}
+
+// Domain is a domain of ours. All names are in A-labels and lower case.
+type Domain struct {
+	Name      string
+	AliasOf   string      // the Name of the domain whose users and aliases count; "" = itself
+	CatchAll  mta.Address // who gets mail for unknown names; the zero Address = nobody
+	Aliases   string      // a file; "" = none
+	Delimiter string      // "" = none; each of its characters is one
+	Relay     bool        // mail goes on to the domain's other mail exchangers
+	Any       bool        // with Relay: take every recipient, not only Users
+}
+
+// Route is one [[route]]. Discard and Reply come before Dest.
+type Route struct {
+	Domain  string // a name, ".suffix" for all names under it, or "*"
+	Discard bool
+	Reply   mta.Reply // what every sender is told; a code of 4xx defers
+	Dest    mta.Destination
+}
+
+// Options of a Router.
+type Options struct {
+	Hostname   string      // where <postmaster> lives
+	Postmaster mta.Address // who gets postmaster's mail in a domain without one
+	Domains    []Domain
+	Routes     []Route
+	SmartHost  mta.Destination // the zero Destination: none
+	Users      Users
+	// AliasError is told that an aliases file has turned bad or cannot be read; the last good one stays in force. Once
+	// for each change; it must not call the Router. nil: nobody is told.
+	AliasError func(error)
+	Now        func() time.Time // nil: time.Now
+}
+
+// Router decides. It is safe for use by many goroutines.
+type Router struct {
+	opt     Options
+	domains map[string]*domain
+}
+
+type domain struct {
+	Domain
+	aliases *aliasFile // nil: none
+}
+
+// New returns a Router. It fails where an aliases file cannot be read or has faults, with all of them, and where
+// AliasOf leads nowhere.
+func New(o Options) (*Router, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.AliasError == nil {
+		o.AliasError = func(error) {}
+	}
+	r := &Router{opt: o, domains: map[string]*domain{}}
+	files := map[string]*aliasFile{}
+	var faults []error
+	for _, d := range o.Domains {
+		v := &domain{Domain: d}
+		if d.Aliases != "" {
+			f := files[d.Aliases]
+			if f == nil {
+				var err error
+				f, err = openAliases(d.Aliases, o.Now, o.AliasError)
+				faults = append(faults, err)
+				files[d.Aliases] = f
+			}
+			v.aliases = f
+		}
+		r.domains[d.Name] = v
+	}
+	for _, d := range o.Domains {
+		if d.AliasOf == "" {
+			continue
+		}
+		if t := r.domains[d.AliasOf]; t == nil || t.AliasOf != "" {
+			faults = append(faults, fmt.Errorf("domain %s: alias_of %s is not a domain of its own here", d.Name, d.AliasOf))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Route decides on a recipient as it came in an envelope.
+func (r *Router) Route(ctx context.Context, a mta.Address) Decision {
+	a, d := r.canonical(a)
+	if d == nil || d.Relay {
+		return r.outward(ctx, a, d)
+	}
+	return r.local(ctx, a, d)
+}
+
+// Final decides on a member of an alias: the user's mailbox whatever aliases and forward= say, or a Remote.
+func (r *Router) Final(ctx context.Context, a mta.Address) Decision {
+	a, d := r.canonical(a)
+	if d == nil || d.Relay {
+		return r.outward(ctx, a, d)
+	}
+	return r.mailbox(ctx, a, d)
+}
+
+// Accept says whether smtpd may take a recipient. An alias is accepted without a look at its members.
+func (r *Router) Accept(ctx context.Context, a mta.Address) Acceptance {
+	a, d := r.canonical(a)
+	acc := Acceptance{Ours: d != nil}
+	var dec Decision
+	if d == nil || d.Relay {
+		dec = r.outward(ctx, a, d)
+	} else {
+		dec = r.find(ctx, a, d).Decision
+	}
+	if dec.Kind == Refused || dec.Kind == Deferred {
+		acc.Reply, acc.Cause = dec.Reply, dec.Cause
+	}
+	return acc
+}
+
+// Local says whether a domain, in any form, is one of ours.
+func (r *Router) Local(name string) bool {
+	_, d := r.canonical(mta.Address{Domain: name})
+	return d != nil
+}
+
+// canonical puts the domain into A-labels, resolves alias_of, and gives <postmaster> its domain.
+func (r *Router) canonical(a mta.Address) (mta.Address, *domain) {
+	if a.Domain == "" {
+		a.Domain = r.opt.Hostname
+	}
+	a.Domain = strings.ToLower(a.Domain)
+	if ascii, err := dns.ASCII(a.Domain); err == nil {
+		a.Domain = ascii
+	}
+	d := r.domains[a.Domain]
+	if d != nil && d.AliasOf != "" {
+		d = r.domains[d.AliasOf]
+		a.Domain = d.Name
+	}
+	return a, d
+}
+
+// outward decides on what is not delivered here: d is nil or a domain that we relay.
+func (r *Router) outward(ctx context.Context, a mta.Address, d *domain) Decision {
+	if d != nil && !d.Any && !isPostmaster(a) {
+		if _, err := r.opt.Users.Lookup(ctx, a); errors.Is(err, mta.ErrUnknownUser) {
+			return unknownUser()
+		} else if err != nil {
+			return lookupFailed(err)
+		}
+	}
+	for _, t := range r.opt.Routes {
+		if !t.matches(a.Domain) {
+			continue
+		}
+		switch {
+		case t.Discard:
+			return Decision{Kind: Discard}
+		case t.Reply.Temporary():
+			return Decision{Kind: Deferred, Reply: t.Reply}
+		case t.Reply.Code != 0:
+			return Decision{Kind: Refused, Reply: t.Reply}
+		}
+		return Decision{Kind: Remote, Dest: t.Dest}
+	}
+	if d == nil && r.opt.SmartHost != (mta.Destination{}) {
+		return Decision{Kind: Remote, Dest: r.opt.SmartHost}
+	}
+	return Decision{Kind: Remote, Dest: mta.Destination{Domain: a.Domain}}
+}
+
+func (t Route) matches(name string) bool {
+	if strings.HasPrefix(t.Domain, ".") {
+		return len(name) > len(t.Domain) && strings.HasSuffix(name, t.Domain)
+	}
+	return t.Domain == "*" || t.Domain == name
+}
+
+func isPostmaster(a mta.Address) bool { return strings.EqualFold(a.Local, "postmaster") }
