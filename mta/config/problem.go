@@ -18,9 +18,17 @@ type Problem struct {
 // String is `file:line: key: what is wrong; allowed: ...`.
 func (p Problem) String() string {
 	if p.Key == "" {
-		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Msg)
+		return p.Where() + ": " + p.Msg
 	}
-	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Key, p.Msg)
+	return p.Where() + ": " + p.Key + ": " + p.Msg
+}
+
+// Where is the file and, where there is one, the line.
+func (p Problem) Where() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
 // Errors is all that is wrong with a configuration, in the order of its files and lines. It is never empty.

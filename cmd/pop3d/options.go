@@ -1,0 +1,98 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/guard"
+	"github.com/posthouse-mail/posthouse/mta/maildir"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/pop3d"
+)
+
+// drainTimeout is how long an answer under way may go on after the signal to stop.
+const drainTimeout = 30 * time.Second
+
+// builder turns configurations into options. What must outlive a reload is here: who is connected, and who failed to log in.
+type builder struct {
+	path         string
+	listen       []config.POP3Listen
+	log          *maillog.Log
+	conns        *guard.Conns
+	max, perHost int
+	delay        *guard.LoginDelay
+}
+
+func newBuilder(path string, c *config.Config, log *maillog.Log) *builder {
+	return &builder{path: path, listen: c.POP3D.Listen, log: log, delay: guard.NewLoginDelay(nil)}
+}
+
+// options opens what a configuration names. It changes nothing when it fails.
+func (b *builder) options(c *config.Config) (pop3d.Options, error) {
+	p := c.POP3D
+	if !slices.Equal(p.Listen, b.listen) {
+		return pop3d.Options{}, config.Errors{{File: b.path, Line: 1, Key: "pop3d.listen", Msg: "sockets change at a restart only"}}
+	}
+	var policy *tls.Config
+	if c.TLS.Certificate != "" {
+		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
+		if err != nil {
+			return pop3d.Options{}, err
+		}
+		policy = s.Config()
+	}
+	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: aliases(c), Log: b.log})
+	if err != nil {
+		return pop3d.Options{}, err
+	}
+	expire, err := capaExpire(p.Expire)
+	if err != nil {
+		return pop3d.Options{}, err
+	}
+	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
+		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
+	}
+	template := c.Mailboxes.Path
+	return pop3d.Options{
+		Hostname: c.Hostname, TLS: policy, Auth: users, DefaultDomain: p.DefaultDomain,
+		Mailbox: func(identity string) (string, error) {
+			a, err := mta.ParseAddress(identity)
+			if err != nil {
+				return "", err
+			}
+			return maildir.Path(template, a)
+		},
+		Conns: b.conns, Delay: b.delay, LoginAttempts: p.LoginAttempts, LoginTimeout: p.LoginTimeout,
+		IdleTimeout: p.IdleTimeout, DrainTimeout: drainTimeout, Expire: expire, Log: b.log,
+	}, nil
+}
+
+// aliases gives each domain that is another's alias the domain whose users it has.
+func aliases(c *config.Config) map[string]string {
+	m := map[string]string{}
+	for name, d := range c.Domains {
+		if d.AliasOf != "" {
+			m[name] = d.AliasOf
+		}
+	}
+	return m
+}
+
+// capaExpire turns "never" or "30d" into the argument of CAPA's EXPIRE (RFC 2449 6.7).
+func capaExpire(s string) (string, error) {
+	if s == "never" {
+		return "NEVER", nil
+	}
+	d, err := config.ParseDuration(s)
+	if err != nil {
+		return "", fmt.Errorf("pop3d.expire: %w", err)
+	}
+	return strconv.FormatInt(int64(d/(24*time.Hour)), 10), nil
+}

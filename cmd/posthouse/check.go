@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+)
+
+// newCheck is `posthouse check`: all that keeps a daemon from starting, and what is probably not meant.
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration and the files that it names",
+		Args:  cobra.NoArgs,
+	}
+	path := cmd.Flags().StringP("config", "c", config.DefaultPath, "the configuration `FILE`")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return check(*path, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+func check(path string, out, errOut io.Writer) error {
+	cfg, err := config.Load(path)
+	if err != nil {
+		fmt.Fprintln(errOut, err)
+		return &codedError{exitConfig, faults(err)}
+	}
+	c := checker{cfg: cfg, warnings: cfg.Warnings()}
+	c.certificate()
+	c.users()
+	for _, w := range c.warnings {
+		fmt.Fprintf(out, "warning: %s\n", w)
+	}
+	if len(c.problems) > 0 {
+		fmt.Fprintln(errOut, strings.Join(c.problems, "\n"))
+		return &codedError{exitConfig, fmt.Errorf("%s: %s", path, count(len(c.problems), "fault"))}
+	}
+	_, err = fmt.Fprintf(out, "OK: %s: %s\n", path, c.summary())
+	return err
+}
+
+func faults(err error) error {
+	list, ok := err.(config.Errors)
+	if !ok {
+		return err
+	}
+	return fmt.Errorf("%s in the configuration", count(len(list), "fault"))
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// checker looks into the files that the configuration names.
+type checker struct {
+	cfg      *config.Config
+	list     []directory.User
+	read     bool // list holds what the users file says
+	problems []string
+	warnings []string
+}
+
+func (c *checker) certificate() {
+	t := c.cfg.TLS
+	if t.Certificate == "" {
+		return
+	}
+	if _, err := tlsconf.Open(t.Certificate, t.Key, t.MinVersion, nil); err != nil {
+		c.problems = append(c.problems, err.Error())
+	}
+}
+
+// users reads the users file where a domain has its users there, and looks for the postmaster in it.
+func (c *checker) users() {
+	needed := false
+	for _, d := range c.cfg.Domains {
+		needed = needed || d.Mailboxes == "virtual" && !d.Implicit
+	}
+	if !needed {
+		return
+	}
+	list, err := directory.List(c.cfg.Users.File)
+	if err != nil {
+		c.problems = append(c.problems, err.Error())
+		return
+	}
+	c.list, c.read = list, true
+	c.postmaster()
+}
+
+// postmaster warns where double bounces have no reader. An aliases file or a catch_all may name one: then there is
+// nothing to say here.
+func (c *checker) postmaster() {
+	a := c.cfg.PostmasterAddress()
+	d := c.cfg.Domain(a.Domain)
+	if d == nil || d.Aliases != "" || d.CatchAll != "" || d.Mailboxes == "relay" {
+		return
+	}
+	for _, u := range c.list {
+		if strings.EqualFold(u.Address.Local, a.Local) && c.cfg.Domain(u.Address.Domain) == d {
+			return
+		}
+	}
+	c.warnings = append(c.warnings, fmt.Sprintf("postmaster: nobody is %s: double bounces and mail for postmaster go to a mailbox postmaster@%s that nobody reads",
+		a, c.cfg.Hostname))
+}
+
+func (c *checker) summary() string {
+	parts := []string{
+		"host " + c.cfg.Hostname,
+		count(len(c.cfg.Domains), "domain"),
+		count(len(c.cfg.SMTPD.Listen)+len(c.cfg.POP3D.Listen), "listener"),
+	}
+	if c.read {
+		parts = append(parts, count(len(c.list), "user"))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
+)
+
+// command runs the whole program.
+func command(t *testing.T, args ...string) (status int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	status = execute(t.Context(), args, strings.NewReader(""), &o, &e)
+	return status, o.String(), e.String()
+}
+
+// site writes a configuration and the files that it names, and returns its path.
+func site(t *testing.T, users, more string) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := fmt.Sprintf("hostname = \"mail.example.org\"\n[users]\nfile = %q\n[domains.\"example.org\"]\n%s", filepath.Join(dir, "users"), more)
+	for name, content := range map[string]string{"posthouse.toml": strings.ReplaceAll(text, "DIR", dir), "users": users} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "posthouse.toml")
+}
+
+func TestCheckListsEveryFault(t *testing.T) {
+	path := site(t, "", "[smtpd]\nmax_errors = 0\nzz = 1\n")
+	status, out, errOut := command(t, "check", "--config", path)
+	want := path + ":6: smtpd.max_errors: 0 is out of range; allowed: 1 to 1000\n" + path + ":7: smtpd.zz: unknown key; allowed: "
+	if status != 78 || out != "" || !strings.HasPrefix(errOut, want) || !strings.HasSuffix(errOut, "\nposthouse: 2 faults in the configuration\n") {
+		t.Errorf("got status %d, output %q and\n%s\nwant 78 and\n%s", status, out, errOut, want)
+	}
+}
+
+func TestCheckReadsTheFilesThatTheConfigurationNames(t *testing.T) {
+	path := site(t, "no address\n", "[tls]\ncertificate = \"DIR/users\"\nkey = \"DIR/users\"\n")
+	status, _, errOut := command(t, "check", "-c", path)
+	for _, part := range []string{"users:1: ", "certificate", "2 faults"} {
+		if status != 78 || !strings.Contains(errOut, part) {
+			t.Errorf("got status %d and\n%s\nwant 78 and %q in it", status, errOut, part)
+		}
+	}
+}
+
+func TestCheckSaysOKAndWarns(t *testing.T) {
+	path := site(t, "alice@example.org {PLAIN}x\n", "")
+	status, out, errOut := command(t, "check", "-c", path)
+	if status != 0 || errOut != "" || !strings.HasSuffix(out, "OK: "+path+": host mail.example.org, 2 domains, 0 listeners, 1 user\n") {
+		t.Errorf("got status %d and\n%s%s\nwant OK", status, out, errOut)
+	}
+	for _, part := range []string{"warning: no tls.certificate", "warning: postmaster: nobody is postmaster@mail.example.org", "warning: no [[smtpd.listen]]"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("got\n%s\nwant %q in it", out, part)
+		}
+	}
+}
+
+func TestCheckIsQuietWhereAllIsWell(t *testing.T) {
+	certs := mtatest.NewCerts(t, "mail.example.org")
+	path := site(t, "postmaster@mail.example.org {PLAIN}x\n", fmt.Sprintf("[tls]\ncertificate = %q\nkey = %q\n[[pop3d.listen]]\naddress = \":110\"\n", certs.CertFile, certs.KeyFile))
+	status, out, errOut := command(t, "check", "-c", path)
+	if status != 0 || errOut != "" || !strings.HasPrefix(out, "OK: ") {
+		t.Errorf("got status %d and\n%s%s\nwant OK alone", status, out, errOut)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args        []string
+		status      int
+		out, errOut string
+	}{
+		{nil, 64, "", "no command given"},
+		{[]string{"nothing"}, 64, "", "unknown command"},
+		{[]string{"check", "extra"}, 64, "", "unknown command"},
+		{[]string{"check", "--nothing"}, 64, "", "unknown flag"},
+		{[]string{"user", "add"}, 64, "", "accepts 1 arg"},
+		{[]string{"user", "list", "-c", "/nowhere"}, 78, "", "/nowhere:1: open /nowhere: "},
+		{[]string{"--version"}, 0, "posthouse (Posthouse) ", ""},
+		{[]string{"--help"}, 0, "Available Commands", ""},
+	} {
+		status, out, errOut := command(t, c.args...)
+		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(errOut, c.errOut) {
+			t.Errorf("%v: got status %d, %q, %q; want %d, %q, %q", c.args, status, out, errOut, c.status, c.out, c.errOut)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+// Posthouse is the operator's command: it checks the configuration, and looks after users and the queue.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+)
+
+func main() {
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// execute runs one command and returns its exit code: that of the error, or 64 where the command line is at fault.
+func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var coded interface{ ExitCode() int }
+	var faults config.Errors
+	switch known := errors.As(err, &coded); {
+	case known && errors.As(err, &faults):
+		fmt.Fprintln(errOut, faults) // each line says where it belongs
+		return coded.ExitCode()
+	case known:
+		fmt.Fprintf(errOut, "posthouse: %v\n", err)
+		return coded.ExitCode()
+	}
+	fmt.Fprintf(errOut, "posthouse: %v\nTry 'posthouse --help'.\n", err)
+	return exitUsage
+}

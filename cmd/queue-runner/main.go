@@ -1,0 +1,81 @@
+// Command queue-runner owns the spool: it takes every accepted message to its mailboxes or to the next host, tries again
+// what had to wait, and reports what failed; queue-runner(8) describes it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/daemon"
+	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/runner"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+func main() { daemon.Main("posthouse-queue-runner", run) }
+
+func run(ctx context.Context, app *daemon.App) error {
+	c := app.Config()
+	if err := ensureDirs(app, c); err != nil {
+		return err
+	}
+	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log}
+	set, err := b.settings(c)
+	if err != nil {
+		return err
+	}
+	store, err := open(app, c)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	r := runner.New(store, app.Log, set)
+	app.OnReload(func(c *config.Config) error {
+		set, err := b.settings(c)
+		if err == nil {
+			r.Reload(set)
+		}
+		return err
+	})
+	woken, ready := make(chan struct{}, 1), make(chan struct{})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return spool.ListenTrigger(ctx, c.Spool.Path, woken) })
+	g.Go(func() error { return r.Run(ctx, woken, func() { close(ready) }) })
+	g.Go(func() error {
+		select {
+		case <-ready:
+			return app.Ready()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return g.Wait()
+}
+
+// open takes the spool. Another queue-runner may be about to end: trying again later is all there is to do.
+func open(app *daemon.App, c *config.Config) (*spool.Store, error) {
+	boot, err := spool.BootID()
+	if err != nil {
+		return nil, err
+	}
+	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: c.Spool.Path, Boot: boot, Log: app.Log})
+	if errors.Is(err, spool.ErrRunning) {
+		err = fmt.Errorf("%w: %w", err, syscall.EAGAIN)
+	}
+	return store, err
+}
+
+// ensureDirs makes what a private instance lacks. Mailboxes are made at their first delivery.
+func ensureDirs(app *daemon.App, c *config.Config) error {
+	err := app.EnsureDirs(c.Spool.Path, filepath.Join(c.Run, "queue"), filepath.Join(c.State, "queue"))
+	if err != nil || !app.Private() {
+		return err
+	}
+	return spool.MakeDirs(durable.OS{}, c.Spool.Path)
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/local"
+	"github.com/posthouse-mail/posthouse/mta/maildir"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/message"
+	"github.com/posthouse-mail/posthouse/mta/remote"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/runner"
+)
+
+// drainTimeout is how long deliveries under way may go on after the signal to stop.
+const drainTimeout = 30 * time.Second
+
+// builder turns configurations into settings.
+type builder struct {
+	path  string
+	spool string // the spool that is open
+	log   *maillog.Log
+}
+
+// settings opens what a configuration names. It changes nothing when it fails.
+func (b *builder) settings(c *config.Config) (runner.Settings, error) {
+	if c.Spool.Path != b.spool {
+		return runner.Settings{}, config.Errors{{File: b.path, Key: "spool.path", Msg: "changes at a restart only"}}
+	}
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), DropVerifiers: true, Log: b.log})
+	if err != nil {
+		return runner.Settings{}, err
+	}
+	ro := route.FromConfig(c)
+	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	router, err := route.New(ro)
+	if err != nil {
+		return runner.Settings{}, err
+	}
+	out, err := outbound(c)
+	if err != nil {
+		return runner.Settings{}, err
+	}
+	q, template := c.Queue, c.Mailboxes.Path
+	return runner.Settings{
+		Router:   router,
+		Local:    local.Deliverer{FS: durable.OS{}, Host: c.Hostname, Sync: c.Spool.Sync},
+		Search:   local.Deliverer{FS: newListings(durable.OS{}), Host: c.Hostname, Sync: c.Spool.Sync},
+		Remote:   carrier{out},
+		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
+		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),
+		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax,
+		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
+	}, nil
+}
+
+// aliases gives each domain that is another's alias the domain whose users it has.
+func aliases(c *config.Config) map[string]string {
+	m := map[string]string{}
+	for name, d := range c.Domains {
+		if d.AliasOf != "" {
+			m[name] = d.AliasOf
+		}
+	}
+	return m
+}
+
+func outbound(c *config.Config) (*remote.Client, error) {
+	var servers []string
+	for _, s := range c.Outbound.Resolver {
+		servers = append(servers, s.String())
+	}
+	resolver, err := dns.New(dns.Options{Servers: servers})
+	if err != nil {
+		return nil, err
+	}
+	own, err := ownSockets(c)
+	if err != nil {
+		return nil, err
+	}
+	o := c.Outbound
+	return remote.New(remote.Options{
+		Resolver: resolver, Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
+		Source: o.Source, Own: own,
+	}), nil
+}
+
+// carrier is mta/remote as the runner sees it.
+type carrier struct{ c *remote.Client }
+
+var _ runner.Remote = carrier{}
+
+// Deliver implements runner.Remote.
+func (x carrier) Deliver(ctx context.Context, t runner.Transaction) []mta.Outcome {
+	r := remote.Request{
+		Dest: t.Dest, Sender: t.Envelope.Sender, SMTPUTF8: t.Envelope.SMTPUTF8,
+		Content: message.NewReader(t.Envelope.Prepend, t.Envelope.Cut, t.Content, t.Size),
+	}
+	for _, rcpt := range t.Rcpts {
+		r.Rcpts = append(r.Rcpts, rcpt.Address)
+	}
+	return x.c.Deliver(ctx, r)
+}

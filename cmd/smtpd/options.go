@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"slices"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/guard"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/smtpd"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+)
+
+// builder turns configurations into options. What must outlive a reload is here: the spool, who is connected, and who
+// failed to log in.
+type builder struct {
+	path         string
+	first        *config.Config // the one whose sockets are open
+	log          *maillog.Log
+	queue        smtpd.Queue
+	conns        *guard.Conns
+	max, perHost int
+	delay        *guard.LoginDelay
+}
+
+func newBuilder(path string, c *config.Config, log *maillog.Log, w *spool.Writer) *builder {
+	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil)}
+}
+
+// options opens what a configuration names. It changes nothing when it fails.
+func (b *builder) options(c *config.Config) (smtpd.Options, error) {
+	if err := b.checkFixed(c); err != nil {
+		return smtpd.Options{}, err
+	}
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), Log: b.log})
+	if err != nil {
+		return smtpd.Options{}, err
+	}
+	ro := route.FromConfig(c)
+	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	rt, err := route.New(ro)
+	if err != nil {
+		return smtpd.Options{}, err
+	}
+	var policy func() *tls.Config
+	if c.TLS.Certificate != "" {
+		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
+		if err != nil {
+			return smtpd.Options{}, err
+		}
+		policy = s.Config
+	}
+	p := c.SMTPD
+	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
+		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
+	}
+	return smtpd.Options{
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: policy,
+		Disk: reserve(c.Spool.Path, uint64(p.ReserveDisk)), Log: b.log, Trusted: p.TrustedNetworks,
+		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
+		RepairLF: p.BareNewline == "normalize", RequireHelo: p.RequireHeloName,
+		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
+	}, nil
+}
+
+// checkFixed refuses to change what is open until the program ends.
+func (b *builder) checkFixed(c *config.Config) error {
+	same := slices.EqualFunc(c.SMTPD.Listen, b.first.SMTPD.Listen, func(x, y config.SMTPListen) bool {
+		return x.Address == y.Address && x.Role == y.Role && x.TLS == y.TLS
+	})
+	switch {
+	case !same:
+		return config.Errors{{File: b.path, Key: "smtpd.listen", Msg: "sockets, their roles and their TLS change at a restart only"}}
+	case c.Spool.Path != b.first.Spool.Path:
+		return config.Errors{{File: b.path, Key: "spool.path", Msg: "changes at a restart only"}}
+	}
+	return nil
+}
+
+func sizes(c *config.Config) map[string]int64 {
+	m := map[string]int64{}
+	for _, l := range c.SMTPD.Listen {
+		m[l.Address] = int64(l.MaxMessageSize)
+	}
+	return m
+}
+
+// aliases gives each domain that is another's alias the domain whose users it has.
+func aliases(c *config.Config) map[string]string {
+	m := map[string]string{}
+	for name, d := range c.Domains {
+		if d.AliasOf != "" {
+			m[name] = d.AliasOf
+		}
+	}
+	return m
+}
+
+// reserve asks the spool's disk for its room.
+func reserve(path string, want uint64) func() error {
+	return func() error {
+		free, err := durable.OS{}.Free(path)
+		if err == nil && free < want {
+			err = fmt.Errorf("%s: %d octets free, smtpd.reserve_disk wants %d: make room or lower it", path, free, want)
+		}
+		return err
+	}
+}
+
+// queue is the spool as smtpd sees it.
+type queue struct{ w *spool.Writer }
+
+func (q queue) Begin() (smtpd.Incoming, error) { return q.w.Begin(), nil }
+
+// router is mta/route as smtpd sees it.
+type router struct{ r *route.Router }
+
+func (r router) Accept(ctx context.Context, a mta.Address) (smtpd.Destination, error) {
+	v := r.r.Accept(ctx, a)
+	return smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply}, v.Cause
+}

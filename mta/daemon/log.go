@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/journal"
+	slogjournal "github.com/systemd/slog-journal"
+
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+)
+
+// level turns a value of [log] level into one of slog.
+func level(name string) slog.Level {
+	switch name {
+	case "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// handler chooses where the log goes. Standard error alone decides about the journal: a program whose standard error
+// was sent elsewhere is meant to log there.
+func handler(format string, stderr io.Writer, level slog.Leveler) slog.Handler {
+	switch format {
+	case "json":
+		return maillog.NewJSON(stderr, level)
+	case "auto":
+		if ok, err := journal.StderrIsJournalStream(); err == nil && ok && stderr == os.Stderr {
+			if h, err := slogjournal.NewHandler(&slogjournal.Options{Level: level}); err == nil {
+				return maillog.NewJournal(h)
+			}
+		}
+	}
+	return maillog.NewText(stderr, level)
+}
+
+func isReload(s os.Signal) bool { return s == syscall.SIGHUP }

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+)
+
+// Run is the work of a daemon. It returns nil when ctx ended and all work is done; an error ends the process with the
+// status that ExitStatus gives it.
+type Run func(ctx context.Context, app *App) error
+
+// Main runs the daemon called name and ends the process.
+func Main(name string, run Run) {
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more must not stop the mail
+	os.Exit(start(name, os.Args[1:], os.Stdout, os.Stderr, run))
+}
+
+// start is Main without the end of the process.
+func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
+	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	path := flags.StringP("config", "c", config.DefaultPath, "the configuration `FILE`")
+	version := flags.Bool("version", false, "say the version and end")
+	help := flags.BoolP("help", "h", false, "say this and end")
+	err := flags.Parse(args)
+	switch {
+	case err == nil && *help:
+		fmt.Fprintf(stdout, "Usage: %s [--config FILE]\n\n%s\nSee %s(8).\n", name, flags.FlagUsages(), name)
+		return 0
+	case err == nil && *version:
+		fmt.Fprintf(stdout, "%s (Posthouse) %s %s\n", name, Version(), runtime.Version())
+		return 0
+	case err == nil && flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", name, err, name)
+		return ExitUsage
+	}
+	cfg, err := config.Load(*path)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return ExitConfig
+	}
+	app := newApp(name, *path, cfg, stderr)
+	app.Log.Started(name, Version(), *path)
+	err = app.run(run)
+	app.Log.Stopped(name, app.tell(err))
+	return ExitStatus(err)
+}
+
+// Version is the version of the module that the program was built from, "devel" where the build does not tell.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
+// run gives the work its context and its signals, and waits for both.
+func (a *App) run(run Run) error {
+	if os.Geteuid() == 0 {
+		a.Log.RunsAsRoot(a.Name)
+	}
+	a.warnings(a.Config())
+	syscall.Umask(a.umask())
+
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	over, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.watch(signals, cancel, over)
+	}()
+	err := run(ctx, a)
+	close(over)
+	<-watched
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // the work says no more than that it was told to end
+	}
+	a.closeInherited()
+	return err
+}
+
+func (a *App) warnings(c *config.Config) {
+	for _, w := range c.Warnings() {
+		a.Log.ConfigWarning(w)
+	}
+}
+
+func newApp(name, path string, cfg *config.Config, stderr io.Writer) *App {
+	a := &App{Name: name, Path: path, notify: sdNotify, exit: os.Exit, ready: make(chan struct{}), inherited: inherit()}
+	a.cfg.Store(cfg)
+	a.level.Set(level(cfg.Log.Level))
+	a.Log = maillog.New(handler(cfg.Log.Format, stderr, &a.level))
+	return a
+}

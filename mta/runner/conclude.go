@@ -1,0 +1,104 @@
+package runner
+
+import (
+	"strings"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// codeExpired is the enhanced code of a recipient that was tried for too long (RFC 3463 3.5).
+const codeExpired = "5.4.7"
+
+// conclude records what became of recipient i in an attempt by a host ("local" for this one's mailboxes).
+func (v *visit) conclude(i int, o mta.Outcome, by string) {
+	now := time.Now()
+	if o.At.IsZero() {
+		o.At = now
+	}
+	switch o.Status {
+	case mta.Delivered:
+		v.store.Record(v.m, i, spool.Result{Outcome: o})
+		v.delivered(i, o, by)
+	case mta.Failed:
+		v.fail(i, o)
+	default:
+		v.deferred(i, o, now)
+	}
+}
+
+func (v *visit) delivered(i int, o mta.Outcome, by string) {
+	v.log.QueueDelivered(v.env.ID, v.rcpts[i].Address, by, o, time.Since(v.env.Arrived))
+}
+
+// deferred lets recipient i wait, or fails it where its time is over. The last attempt is made when the time ends.
+func (v *visit) deferred(i int, o mta.Outcome, now time.Time) {
+	if v.ctx.Err() != nil { // broken off by the end of the daemon: the attempt does not count
+		v.tally.wait(now)
+		return
+	}
+	lifetime := v.set.Lifetime
+	if v.env.Sender.IsNull() {
+		lifetime = v.set.BounceLifetime
+	}
+	end := v.env.Arrived.Add(lifetime)
+	if !now.Before(end) {
+		v.fail(i, expired(o))
+		return
+	}
+	r := &v.rcpts[i]
+	next := now.Add(retryAfter(r.Tries+1, v.set.RetryFirst, v.set.RetryMax))
+	if next.After(end) {
+		next = end
+	}
+	v.store.Record(v.m, i, spool.Result{Outcome: o, Next: next})
+	v.log.QueueDeferred(v.env.ID, r.Address, o, next, r.Tries+1)
+	v.tally.wait(next)
+}
+
+// expired is the failure that a deferral turns into; its text keeps the last reply.
+func expired(o mta.Outcome) mta.Outcome {
+	text := "delivery time expired; "
+	if o.Host != "" {
+		text += o.Host + " said: "
+	}
+	return mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: codeExpired, Text: text + o.Reply().String(), At: o.At, Cause: o.Cause}
+}
+
+func (v *visit) fail(i int, o mta.Outcome) {
+	r := &v.rcpts[i]
+	lost := v.nobodyLeft()
+	quiet := lost || !wantsReport(r.Notify)
+	v.store.Record(v.m, i, spool.Result{Outcome: o, Quiet: quiet})
+	v.log.QueueFailed(v.env.ID, r.Address, o)
+	if lost {
+		v.log.QueueDropped(v.env.ID, r.Address)
+	}
+	v.tally.failed = v.tally.failed || !quiet
+}
+
+// nobodyLeft says that the message is a report that went to postmaster, or a report about a report, such as what an
+// alias of postmaster's makes of one: where even that fails nobody is left to tell (RFC 5321 6.1).
+func (v *visit) nobodyLeft() bool {
+	if !v.env.Sender.IsNull() {
+		return false
+	}
+	if strings.Count(v.env.ID.Suffix(), "F") > 1 {
+		return true
+	}
+	return v.env.Role == mta.RoleBounce && len(v.env.Rcpts) == 1 && v.env.Rcpts[0].Address == v.set.Postmaster
+}
+
+// wantsReport says whether NOTIFY asks for reports of failure: it does unless it says otherwise (RFC 3461 4.1).
+func wantsReport(notify string) bool {
+	if notify == "" {
+		return true
+	}
+	for word := range strings.SplitSeq(notify, ",") {
+		if strings.EqualFold(strings.TrimSpace(word), "FAILURE") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,63 @@
+package runner
+
+import (
+	"io"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// expand makes an alias's members recipients: those on this host of this message, the others of a forward. A member
+// that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's.
+func (v *visit) expand(i int, all []route.Member) {
+	var members, off []mta.Recipient
+	for _, m := range all {
+		// The sender's wishes go on to the members (RFC 3461 5.2.7.3).
+		r := mta.Recipient{Address: m.Address, Notify: v.rcpts[i].Notify, ORcpt: v.rcpts[i].ORcpt}
+		switch m.Kind {
+		case route.Discard:
+		case route.Remote:
+			off = append(off, r)
+		default:
+			members = append(members, r)
+		}
+	}
+	var forward spool.Build
+	if len(off) > 0 {
+		forward = v.forward(off)
+	}
+	child, err := v.store.Expand(v.m, i, members, forward)
+	if err != nil && child == nil && forward != nil {
+		v.postponed("forward", err)
+		return
+	}
+	if err != nil { // noted in memory, and not durable yet: members must wait until it is
+		v.tally.unsynced = true
+	}
+	v.rcpts[i].State = spool.Told
+	for _, r := range members {
+		v.rcpts = append(v.rcpts, spool.Rcpt{Recipient: r, Member: true})
+	}
+	var id mta.ID
+	if child != nil {
+		v.tally.children = append(v.tally.children, child)
+		id = child.ID()
+	}
+	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id)
+}
+
+// forward builds the message for members off this host: the same content, trace and sender.
+func (v *visit) forward(off []mta.Recipient) spool.Build {
+	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
+		if _, err := io.Copy(w, io.NewSectionReader(v.load.Content, 0, v.load.Size)); err != nil {
+			return nil, err
+		}
+		p := v.env
+		return &mta.Envelope{
+			Role: mta.RoleForward, Sender: p.Sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
+			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
+			Prepend: p.Prepend, Cut: p.Cut,
+		}, nil
+	}
+}

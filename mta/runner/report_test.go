@@ -1,0 +1,142 @@
+package runner_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/runner"
+)
+
+func refuse(_ context.Context, t runner.Transaction) []mta.Outcome {
+	return all(t, mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.1.1", Text: "nobody of that name", Host: "mx.far.test"})
+}
+
+func TestFailureIsReportedToTheSenderOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.remote.do = refuse
+		w.begin()
+		id := w.send("alice@here.test", "bob@far.test", "carol@far.test", "dora@here.test")
+		w.until("finished", time.Hour, w.idle)
+		w.end()
+		w.begin() // and not again by the next run
+		time.Sleep(time.Hour)
+		w.close()
+		got := w.local.of("alice@here.test")
+		if len(got) != 1 || strings.Count(got[0], "nobody of that name") < 4 || !strings.Contains(got[0], "Subject: test") {
+			t.Fatalf("reports: got %d %q, want one about both", len(got), got)
+		}
+		if b := w.log.named("bounced"); len(b) != 1 || !strings.Contains(b[0], "id="+string(id.Child('F', 0))+" parent="+string(id)) {
+			t.Errorf("bounced events: %q", b)
+		}
+		if got := w.local.of("dora@here.test"); len(got) != 1 {
+			t.Errorf("the good recipient got %d messages, want 1", len(got))
+		}
+	})
+}
+
+func TestSenderIsNotToldWhereNotifyForbidsIt(t *testing.T) {
+	for _, c := range []struct {
+		notify string
+		want   int
+	}{
+		{"NEVER", 0}, {"SUCCESS", 0}, {"SUCCESS,DELAY", 0}, {"success,failure", 1}, {"FAILURE", 1}, {"", 1},
+	} {
+		t.Run(c.notify, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.remote.do = refuse
+				w.begin()
+				defer w.close()
+				w.commit(&mta.Envelope{Sender: address("alice@here.test"), Rcpts: []mta.Recipient{{Address: address("bob@far.test"), Notify: c.notify}}})
+				w.until("finished", time.Hour, w.idle)
+				if got := len(w.local.of("alice@here.test")); got != c.want {
+					t.Errorf("got %d reports, want %d", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestReportThatBouncesGoesToPostmaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.remote.do = refuse
+		w.begin()
+		defer w.close()
+		w.send("forged@far.test", "bob@far.test")
+		w.until("finished", time.Hour, w.idle)
+		if got := w.local.of("postmaster@here.test"); len(got) != 1 || !strings.Contains(got[0], "<forged@far.test>") {
+			t.Errorf("postmaster got %q, want the double bounce", got)
+		}
+	})
+}
+
+func TestReportThatNobodyTakesIsDroppedAndLogged(t *testing.T) {
+	for name, c := range map[string]struct {
+		reports int // in all: one to the forged sender, and double bounces
+		arrange func(w *world)
+	}{
+		"gone":    {3, func(w *world) { w.router.gone["postmaster@here.test"] = true }},
+		"abroad":  {3, func(w *world) { w.set.Postmaster = address("chief@far.test") }},
+		"forward": {4, func(w *world) { w.router.aliases["postmaster@here.test"] = []string{"chief@far.test"} }},
+		"half a forward": {4, func(w *world) {
+			w.router.aliases["postmaster@here.test"] = []string{"chief@far.test", "deputy@here.test"}
+		}},
+		"alias of nobody": {3, func(w *world) {
+			w.router.aliases["postmaster@here.test"] = []string{"gone@here.test"}
+			w.router.gone["gone@here.test"] = true
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.remote.do = refuse
+				c.arrange(w)
+				w.begin()
+				defer w.close()
+				w.send("forged@far.test", "bob@far.test")
+				w.send("", "bob@far.test")
+				w.until("finished", time.Hour, w.idle)
+				if got := len(w.log.named("dropped")); got != 2 {
+					t.Errorf("got %d dropped events, want 2:\n%s", got, w.log)
+				}
+				if got := len(w.log.named("bounced")); got != c.reports {
+					t.Errorf("got %d reports, want %d:\n%s", got, c.reports, w.log)
+				}
+			})
+		})
+	}
+}
+
+func TestAliasBecomesItsMembersAndAForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.router.aliases["list@here.test"] = []string{"alice@here.test", "bob@here.test", "x@far.test", "y@far.test", "z@other.test", "list@here.test", "gone@here.test"}
+		w.router.gone["gone@here.test"] = true
+		w.begin()
+		defer w.close()
+		id := w.send("sender@here.test", "list@here.test", "alice@here.test")
+		w.until("finished", time.Hour, w.idle)
+		for who, want := range map[string]int{"alice@here.test": 2, "bob@here.test": 1, "list@here.test": 1, "sender@here.test": 1} {
+			if got := len(w.local.of(who)); got != want {
+				t.Errorf("%s got %d messages, want %d", who, got, want)
+			}
+		}
+		if got, want := fmt.Sprint(w.remote.recipients()), "[x@far.test y@far.test z@other.test]"; got != want {
+			t.Errorf("forwarded to %s, want %s", got, want)
+		}
+		w.remote.mu.Lock()
+		defer w.remote.mu.Unlock()
+		for _, g := range w.remote.got {
+			if e := g.Envelope; e.Role != mta.RoleForward || e.Sender.String() != "sender@here.test" || e.ID != id.Child('X', 0) || e.Size != g.Size {
+				t.Errorf("forward's envelope: %+v", e)
+			}
+		}
+	})
+}

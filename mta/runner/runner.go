@@ -1,0 +1,120 @@
+package runner
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/local"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// Store is what the runner needs of spool.Store.
+type Store interface {
+	Outstanding() []*spool.Message
+	Poll(max int) (fresh []*spool.Message, more bool, err error)
+	Load(m *spool.Message) (*spool.Loaded, error)
+	Record(m *spool.Message, rcpt int, res spool.Result)
+	Deposited(m *spool.Message, rcpt int, dev uint64, dir string)
+	Expand(m *spool.Message, rcpt int, members []mta.Recipient, forward spool.Build) (*spool.Message, error)
+	Report(m *spool.Message, rcpts []int, build spool.Build) (*spool.Message, error)
+	Spill(m *spool.Message) error
+	Flush() error
+	Idle() bool
+	Checkpoint() (redo []*spool.Message, err error)
+}
+
+// Router says where a recipient's message goes: Route for a recipient of an envelope, Final for a member of an alias.
+type Router interface {
+	Route(ctx context.Context, a mta.Address) route.Decision
+	Final(ctx context.Context, a mta.Address) route.Decision
+}
+
+// Local puts a message into a mailbox.
+type Local interface {
+	Deliver(ctx context.Context, r local.Request) (mta.Outcome, local.Receipt)
+}
+
+// Search looks for what an earlier run delivered, and completes it where it was cut short.
+type Search interface {
+	Repair(ctx context.Context, r local.Request) (present bool, rc local.Receipt, err error)
+}
+
+// Transaction is one message for some recipients at one destination.
+type Transaction struct {
+	Envelope *mta.Envelope
+	Rcpts    []mta.Recipient // those to be delivered, of the envelope's or members of its aliases
+	Dest     mta.Destination
+	Content  io.ReaderAt // as it came in: the envelope's Prepend and Cut are still to be applied
+	Size     int64       // of Content, in octets
+}
+
+// Remote takes a message off this host. Deliver returns an Outcome for each of t.Rcpts, in their order; it ends soon
+// after ctx does.
+type Remote interface {
+	Deliver(ctx context.Context, t Transaction) []mta.Outcome
+}
+
+// Settings are what a reload may change. All fields are needed.
+type Settings struct {
+	Router     Router
+	Local      Local
+	Search     Search // for the start alone: nothing is delivered until it is over
+	Remote     Remote
+	Mailbox    func(login mta.Address) (path string, err error) // where a user's Maildir is
+	Hostname   string                                           // reports come from it
+	Postmaster mta.Address                                      // gets double bounces
+
+	Lifetime       time.Duration // how long a message is tried
+	BounceLifetime time.Duration // ... one with the null sender
+	RetryFirst     time.Duration
+	RetryMax       time.Duration
+
+	MaxRemote         int           // transactions at once
+	MaxPerDestination int           // ... with one destination
+	MaxLocal          int           // visits at once; each delivers to one mailbox at a time
+	Drain             time.Duration // how long running deliveries may go on after the end of Run's context
+}
+
+// Runner is queue-runner's schedule over one spool.
+type Runner struct {
+	store  Store
+	log    *maillog.Log
+	set    Settings
+	reload chan Settings
+}
+
+// New returns a Runner. Nothing happens before Run.
+func New(store Store, log *maillog.Log, s Settings) *Runner {
+	return &Runner{store: store, log: log, set: s, reload: make(chan Settings, 1)}
+}
+
+// Reload puts new settings in force for what begins after it; deliveries under way go on with the old ones. It does not
+// wait. One goroutine at a time may call it.
+func (r *Runner) Reload(s Settings) {
+	for {
+		select {
+		case r.reload <- s:
+			return
+		case <-r.reload: // an older one that nobody has looked at
+		}
+	}
+}
+
+// Run works until ctx ends, and then until running deliveries have ended or had Settings.Drain to do so. It calls ready
+// once what an earlier run left is in order and scheduled. woken is the trigger: a value says that there may be new
+// messages. The error is of the last write to the spool; what could not be written will be found out by the next start.
+func (r *Runner) Run(ctx context.Context, woken <-chan struct{}, ready func()) error {
+	s := newSchedule(r)
+	defer s.cut()
+	s.takeUp(ctx)
+	s.set.Search, r.set.Search = nil, nil // it may hold what it has seen
+	if ctx.Err() == nil {
+		ready()
+	}
+	s.loop(ctx, woken)
+	return s.end()
+}

@@ -1,0 +1,163 @@
+package runner
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// Bounds of what the schedule holds.
+const (
+	maxFresh          = 128   // arrivals read and not yet visited: the spool keeps their contents in memory
+	maxWaiting        = 20000 // transactions that wait for their turn
+	maxWaitingPerDest = 5000  // ... for one destination
+	spillWaiting      = 1000  // when so many wait, messages with remote recipients leave their segments
+	maxTransaction    = 100   // recipients of one transaction (RFC 5321 4.5.3.1.8)
+)
+
+// schedule is the plan. Its goroutine alone touches it, save for the atomics.
+type schedule struct {
+	store   Store
+	log     *maillog.Log
+	set     *Settings
+	reload  <-chan Settings
+	work    context.Context // of deliveries
+	cut     context.CancelFunc
+	events  chan event
+	running int // workers of all kinds; each sends one event
+
+	items    map[*spool.Message]*item
+	wait     waiting
+	fresh    []*item // never visited
+	tasks    []task  // ends of rounds, before everything else
+	turn     bool    // whether a fresh one comes before a waiting one
+	visiting int     // workers that visit, settle or turn away
+
+	dests     map[mta.Destination]*destination
+	ready     []*destination // with something that may start
+	queued    int            // transactions in all queues
+	remote    int            // transactions under way
+	stalled   atomic.Bool    // the spool cannot make results last: nothing may begin
+	congested atomic.Bool    // queued is over spillWaiting
+	stopping  bool
+
+	upkeep upkeep
+}
+
+// event is what a worker sends when it has ended.
+type event interface{ apply(s *schedule) }
+
+// task is the end of a round, or of a part of it.
+type task struct {
+	it    *item
+	group *group // not nil: a transaction that there is no room for
+}
+
+func newSchedule(r *Runner) *schedule {
+	set := r.set
+	s := &schedule{
+		store: r.store, log: r.log, set: &set, reload: r.reload, events: make(chan event),
+		items: map[*spool.Message]*item{}, dests: map[mta.Destination]*destination{},
+	}
+	s.work, s.cut = context.WithCancel(context.Background())
+	s.upkeep.pollAt = time.Now()
+	return s
+}
+
+// loop runs the schedule until ctx has ended and all workers have.
+func (s *schedule) loop(ctx context.Context, woken <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	done := ctx.Done()
+	var drained <-chan time.Time
+	for {
+		if !s.stopping {
+			s.dispatch(time.Now())
+		} else if s.running == 0 {
+			return
+		} else {
+			s.flushDue(time.Now())
+		}
+		timer.Reset(time.Until(s.deadline(time.Now())))
+		select {
+		case <-done:
+			done, s.stopping = nil, true
+			s.stalled.Store(true) // visits under way begin nothing new
+			drain := time.NewTimer(s.set.Drain)
+			defer drain.Stop()
+			drained = drain.C
+		case <-drained:
+			s.log.QueueCut(s.running)
+			s.cut()
+		case <-woken:
+			s.upkeep.pollAt = time.Time{}
+		case set := <-s.reload:
+			s.adopt(set)
+		case <-timer.C:
+		case e := <-s.events:
+			s.running--
+			e.apply(s)
+		}
+	}
+}
+
+// far is how long the timer sleeps when there is nothing to wake for.
+const far = 24 * time.Hour
+
+// deadline is the next moment at which dispatch has something to do. What is due already waits for an event.
+func (s *schedule) deadline(now time.Time) time.Time {
+	next := now.Add(far)
+	sooner := func(t time.Time) {
+		if t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	if s.stopping {
+		sooner(s.upkeep.flushAt)
+		return next
+	}
+	if len(s.wait) > 0 {
+		sooner(s.wait[0].due)
+	}
+	s.upkeep.deadlines(sooner)
+	return next
+}
+
+// start runs a worker.
+func (s *schedule) start(do func() event) {
+	s.running++
+	go func() { s.events <- do() }()
+}
+
+// worker returns what a worker needs: it keeps the settings that are in force now.
+func (s *schedule) worker() *worker {
+	return &worker{store: s.store, log: s.log, set: s.set, stalled: &s.stalled, congested: &s.congested}
+}
+
+func (s *schedule) adopt(set Settings) {
+	s.set = &set
+	for _, d := range s.dests {
+		s.list(d)
+	}
+}
+
+// add schedules messages that are new to the schedule, or have something new to be done for them, at once.
+func (s *schedule) add(ms []*spool.Message) {
+	for _, m := range ms {
+		it := s.items[m]
+		switch {
+		case it == nil:
+			it = &item{m: m, index: -1}
+			s.items[m] = it
+			s.fresh = append(s.fresh, it)
+		case it.index >= 0:
+			s.wait.hasten(it, time.Now())
+		default:
+			it.again = true
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/local"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// takeUp schedules what an earlier run left, after a look for what that run delivered into mailboxes and could not
+// write down any more (spool.5, START-UP).
+func (s *schedule) takeUp(ctx context.Context) {
+	found := s.store.Outstanding()
+	ch := make(chan *spool.Message)
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards the schedule while the workers below run
+	for range min(s.set.MaxLocal, len(found)) {
+		wg.Go(func() {
+			w := s.worker()
+			for m := range ch {
+				y := w.look(ctx, m)
+				mu.Lock()
+				s.resume(m, y)
+				mu.Unlock()
+			}
+		})
+	}
+	for _, m := range found {
+		if ctx.Err() != nil {
+			break
+		}
+		ch <- m
+	}
+	close(ch)
+	wg.Wait()
+}
+
+// resume schedules a message that was found.
+func (s *schedule) resume(m *spool.Message, y tally) {
+	if s.upkeep.flushAt.IsZero() {
+		s.upkeep.activity(time.Now())
+	}
+	if y.next.IsZero() {
+		s.log.QueueFinished(m.ID())
+		return
+	}
+	it := &item{m: m, index: -1, clear: !y.unclear}
+	s.items[m] = it
+	s.wait.add(it, y.next)
+}
+
+// look finds out what is left to do for a message. Where it cannot tell whether an earlier run delivered, the tally is
+// unclear, and the delivery will look again.
+func (w *worker) look(ctx context.Context, m *spool.Message) tally {
+	v, y := w.open(ctx, m)
+	if v == nil {
+		y.unclear = true
+		return y
+	}
+	defer v.load.Close()
+	for i := range v.rcpts {
+		r := &v.rcpts[i]
+		switch {
+		case r.State == spool.Failure:
+			v.tally.wait(time.Now())
+		case r.State == spool.ToDo && !v.repaired(i):
+			v.tally.wait(latest(r.Next, time.Now()))
+		}
+	}
+	return v.tally
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// repaired says that recipient i has the message in its mailbox.
+func (v *visit) repaired(i int) bool {
+	d := v.decide(v.ctx, &v.rcpts[i])
+	v.tally.unclear = v.tally.unclear || d.Kind == route.Deferred
+	if d.Kind != route.Mailbox {
+		return false
+	}
+	req, err := v.request(v.env, v.load, i, &v.rcpts[i], d, true)
+	var present bool
+	var receipt local.Receipt
+	if err == nil {
+		present, receipt, err = v.set.Search.Repair(v.ctx, req)
+	}
+	if err != nil {
+		v.tally.unclear = true
+		return false
+	}
+	if !present {
+		return false
+	}
+	o := mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "found in the mailbox", At: time.Now()}
+	if receipt.Synced {
+		v.store.Record(v.m, i, spool.Result{Outcome: o})
+	} else {
+		v.store.Deposited(v.m, i, receipt.Dev, receipt.Dir)
+	}
+	v.delivered(i, o, "local")
+	return true
+}

@@ -1,0 +1,135 @@
+package runner
+
+import (
+	"context"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/local"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// visit does all for a message that needs no network, and returns the transactions that are to be made.
+// With look, an earlier run may have delivered it.
+func (w *worker) visit(ctx context.Context, m *spool.Message, look bool) ([]*group, tally) {
+	v, y := w.open(ctx, m)
+	if v == nil {
+		return nil, y
+	}
+	v.look = look
+	defer v.load.Close()
+	var remote grouping
+	for i := 0; i < len(v.rcpts); i++ { // it grows by the members of aliases
+		r := &v.rcpts[i]
+		switch {
+		case r.State == spool.Told:
+		case r.State == spool.Failure:
+			v.tally.failed = true
+		case !v.due(r):
+			v.tally.wait(r.Next)
+		case v.held():
+			v.tally.wait(time.Now())
+		default:
+			v.recipient(i, &remote)
+		}
+	}
+	if len(remote.groups) > 0 && v.congested.Load() {
+		v.spill()
+	}
+	return remote.groups, v.tally
+}
+
+// due says whether to try a recipient now. One that is nearly due goes along, so that the recipients of a message do not
+// drift apart.
+func (v *visit) due(r *spool.Rcpt) bool {
+	return !r.Next.After(time.Now().Add(v.set.RetryFirst / together))
+}
+
+func (w *worker) decide(ctx context.Context, r *spool.Rcpt) route.Decision {
+	if r.Member {
+		return w.set.Router.Final(ctx, r.Address)
+	}
+	return w.set.Router.Route(ctx, r.Address)
+}
+
+func (v *visit) recipient(i int, remote *grouping) {
+	d := v.decide(v.ctx, &v.rcpts[i])
+	switch d.Kind {
+	case route.Mailbox:
+		v.deliver(i, d)
+	case route.Alias:
+		v.expand(i, d.Members)
+	case route.Remote:
+		remote.add(d.Dest, i)
+	case route.Discard:
+		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded by a route"}, "discard")
+	case route.Refused:
+		v.conclude(i, own(mta.Failed, d), "")
+	default:
+		v.conclude(i, own(mta.Deferred, d), "")
+	}
+}
+
+func own(st mta.Status, d route.Decision) mta.Outcome {
+	return mta.Outcome{Status: st, Code: d.Reply.Code, Enhanced: d.Reply.Enhanced, Text: d.Reply.Text, Cause: d.Cause}
+}
+
+// deliver puts the message into a mailbox of this host.
+func (v *visit) deliver(i int, d route.Decision) {
+	req, err := v.request(v.env, v.load, i, &v.rcpts[i], d, v.look)
+	if err != nil {
+		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the mailbox's name cannot be used", Cause: err}, "local")
+		return
+	}
+	o, receipt := v.set.Local.Deliver(v.ctx, req)
+	if o.Status == mta.Delivered && !receipt.Synced {
+		v.store.Deposited(v.m, i, receipt.Dev, receipt.Dir)
+		v.delivered(i, o, "local")
+		return
+	}
+	v.conclude(i, o, "local")
+}
+
+// request is what Local needs. A look is due when any earlier try may have left the message in the mailbox.
+func (w *worker) request(env *mta.Envelope, l *spool.Loaded, i int, r *spool.Rcpt, d route.Decision, look bool) (local.Request, error) {
+	path, err := w.set.Mailbox(d.Login)
+	folder := r.Folder
+	if folder == "" {
+		folder = d.Folder
+	}
+	to := r.Address
+	if to.Domain == "" {
+		to.Domain = w.set.Hostname
+	}
+	return local.Request{
+		Mailbox: path, Folder: folder, ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: to,
+		Envelope: env, Content: l.Content, Look: look || r.Tries > 0, Redo: r.Redo,
+	}, err
+}
+
+// grouping collects the recipients that go off this host, those with one destination together.
+type grouping struct {
+	groups []*group
+	open   map[mta.Destination]*group
+}
+
+func (x *grouping) add(dest mta.Destination, rcpt int) {
+	if x.open == nil {
+		x.open = map[mta.Destination]*group{}
+	}
+	g := x.open[dest]
+	if g == nil || len(g.rcpts) == maxTransaction {
+		g = &group{dest: dest}
+		x.open[dest] = g
+		x.groups = append(x.groups, g)
+	}
+	g.rcpts = append(g.rcpts, rcpt)
+}
+
+// spill moves a message that has to wait out of its segment. Where that fails it waits in its segment.
+func (v *visit) spill() {
+	if err := v.store.Spill(v.m); err != nil {
+		v.log.SpoolError("spill "+string(v.env.ID), err)
+	}
+}

@@ -1,0 +1,214 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/dot"
+	"github.com/posthouse-mail/posthouse/mta/message"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+)
+
+// blockSize is how much content moves at once.
+const blockSize = 32 << 10
+
+// blocks are lent to sessions while content arrives.
+var blocks = sync.Pool{New: func() any { return &block{br: bufio.NewReaderSize(nil, blockSize)} }}
+
+type block struct {
+	br  *bufio.Reader
+	out [blockSize]byte
+}
+
+// data is RFC 5321 4.1.1.4.
+func (s *session) data(args string) mta.Reply {
+	r := s.mayData(args)
+	if r.Code != 0 {
+		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
+		return r
+	}
+	in, err := s.o.Queue.Begin()
+	if err != nil {
+		s.o.Log.SMTPFault(s.who(), "data", "", err)
+		return spoolReply(err)
+	}
+	defer in.Abort()
+	s.write(reply(354, "", "End data with <CR><LF>.<CR><LF>"))
+	s.c.enter(inContent)
+	if r, err = s.content(in); err != nil {
+		s.c.enter(inCommand)
+		s.fail(err)
+		return mta.Reply{}
+	}
+	s.reset()
+	return r
+}
+
+func (s *session) mayData(args string) mta.Reply {
+	switch {
+	case !s.tx.open:
+		return reply(503, "5.5.1", "Send MAIL first")
+	case len(s.tx.rcpts) == 0:
+		return reply(554, "5.5.1", "No valid recipients")
+	case args != "":
+		return reply(501, "5.5.4", "DATA takes no argument")
+	}
+	return s.checkDisk("data")
+}
+
+// arrival is what became known of a content while it came in.
+type arrival struct {
+	scan   message.Scan
+	size   int64
+	faults dot.Fault
+	err    error // of the queue
+}
+
+// content takes the content and gives the reply to it. An error ends the session; nothing was accepted then, unless
+// it is spool.ErrUnknown.
+func (s *session) content(in Incoming) (mta.Reply, error) {
+	a, err := s.receive(in)
+	if err != nil {
+		return mta.Reply{}, err
+	}
+	s.c.enter(inCommit)
+	r := s.verdict(a)
+	if a.err != nil {
+		s.o.Log.SMTPFault(s.who(), "content", in.ID(), a.err)
+		return r, nil
+	}
+	sender := "<" + s.tx.sender.String() + ">"
+	if r.Code != 0 {
+		s.o.Log.SMTPRejected(s.who(), "content", in.ID(), sender, "", r)
+		return r, nil
+	}
+	e := s.envelope(in.ID(), a)
+	switch err := in.Commit(e); {
+	case errors.Is(err, spool.ErrUnknown):
+		s.o.Log.SMTPFateUnknown(s.who(), in.ID(), sender, err)
+		return mta.Reply{}, err
+	case err != nil:
+		s.o.Log.SMTPFault(s.who(), "content", in.ID(), err)
+		return spoolReply(err), nil
+	}
+	s.o.Log.SMTPAccepted(s.who(), e, s.proto())
+	return reply(250, "2.0.0", "Queued as "+string(in.ID())), nil
+}
+
+// receive reads to the end of the data, whatever is wrong with it, so that the dialogue stays in step. What will be
+// refused anyway is no longer kept.
+func (s *session) receive(in Incoming) (arrival, error) {
+	var a arrival
+	out := s.enlarge()
+	rd := dot.NewReader(s.br, dot.ReaderOptions{
+		MaxLine: s.o.MaxLine, RepairLF: s.o.RepairLF || s.peer != nil, RepairCR: s.peer != nil,
+	})
+	for dropped := false; ; {
+		n, err := rd.Read(out)
+		a.size += int64(n)
+		a.faults = rd.Faults()
+		if err == io.EOF {
+			return a, nil
+		}
+		if err != nil {
+			return a, err
+		}
+		if dropped {
+			if a.size > 2*s.maxSize+1<<20 {
+				return a, errFarTooBig
+			}
+			continue
+		}
+		_, _ = a.scan.Write(out[:n]) // never fails
+		if a.size <= s.maxSize && a.faults == 0 && a.scan.Received <= s.o.MaxHops {
+			_, a.err = in.Write(out[:n])
+			dropped = a.err != nil
+		} else {
+			dropped = true
+		}
+		if dropped {
+			in.Abort()
+		}
+	}
+}
+
+var errFarTooBig = errors.New("content far beyond max_message_size")
+
+// verdict refuses a content; Code 0 = it is good.
+func (s *session) verdict(a arrival) mta.Reply {
+	switch {
+	case a.size > s.maxSize:
+		return s.tooBig()
+	case a.faults != 0:
+		return reply(550, "5.6.0", "Message refused: "+a.faults.String())
+	case a.scan.Received > s.o.MaxHops:
+		return reply(554, "5.4.6", "Too many hops, this message is in a loop")
+	case a.err != nil:
+		return spoolReply(a.err)
+	}
+	return mta.Reply{}
+}
+
+func (s *session) tooBig() mta.Reply {
+	return reply(552, "5.3.4", fmt.Sprintf("Message too big, the limit is %d octets", s.maxSize))
+}
+
+// spoolReply tells the client no more than it needs.
+func spoolReply(err error) mta.Reply {
+	if errors.Is(err, spool.ErrFull) {
+		return reply(452, "4.3.1", "Insufficient system storage, try again later")
+	}
+	return reply(451, "4.3.0", "Cannot take the message now, try again later")
+}
+
+func (s *session) envelope(id mta.ID, a arrival) *mta.Envelope {
+	now := time.Now()
+	e := &mta.Envelope{
+		Arrived: now.UTC().Truncate(time.Microsecond), Role: s.l.Role, Sender: s.tx.sender, Rcpts: s.tx.rcpts,
+		Body: s.tx.body, SMTPUTF8: s.tx.utf8, Auth: s.tx.auth, Login: s.login,
+		Origin:  mta.Origin{Listener: s.l.Name, Client: s.client(), Helo: smtp.Printable(s.helo, true)},
+		Prepend: s.received(id, now),
+	}
+	if a.scan.EightBit { // whatever the client said
+		e.Body = mta.Body8BitMIME
+	}
+	if s.tls != nil {
+		e.Origin.TLS, e.Origin.Cipher = tlsconf.VersionName(s.tls.Version), tlsconf.CipherName(s.tls.CipherSuite)
+	}
+	return e
+}
+
+// enlarge puts a big buffer under the session, with what the small one held, and returns room for a block of content.
+func (s *session) enlarge() []byte {
+	if s.big == nil {
+		s.big = blocks.Get().(*block)
+		held, _ := s.br.Peek(s.br.Buffered())
+		s.big.br.Reset(io.MultiReader(bytes.NewReader(bytes.Clone(held)), s.c))
+		s.br = s.big.br
+	}
+	return s.big.out[:]
+}
+
+// shrink gives the big buffer back once nothing is left in it.
+func (s *session) shrink() {
+	if s.big != nil && s.br.Buffered() == 0 {
+		s.release()
+		s.br = bufio.NewReaderSize(s.c, smallBuffer)
+	}
+}
+
+func (s *session) release() {
+	if s.big != nil {
+		s.big.br.Reset(nil)
+		blocks.Put(s.big)
+		s.big = nil
+	}
+}

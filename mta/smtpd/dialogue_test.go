@@ -1,0 +1,90 @@
+package smtpd_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
+	"github.com/posthouse-mail/posthouse/mta/smtpd"
+)
+
+// TestDialogues holds the conversations in testdata. A script's lines that begin with "#:" set up the server and say how
+// many messages are in the queue, and which events in the log, afterwards: "#: role=submission tls=implicit queued=1 log=login".
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.dialog")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no dialogues", err)
+	}
+	certs := mtatest.NewCerts(t, "mx.here.test")
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			q, log := &queue{}, &lines{}
+			o := options(q, log)
+			o.TLS = certs.Server
+			l := smtpd.Listener{}
+			script := readFile(t, file)
+			want, events := setUp(t, script, &o, &l)
+			addr := serve(t, o, l, log)
+			nc := dial(t, addr)
+			if l.TLS == smtpd.Implicit {
+				nc = tls.Client(nc, certs.Client("mx.here.test"))
+			}
+			mtatest.Dialogue(t, nc, script, certs.Client("mx.here.test"))
+			if n := len(q.all()); n != want {
+				t.Errorf("got %d messages in the queue, want %d", n, want)
+			}
+			for _, e := range events {
+				if !strings.Contains(log.String(), "event="+e+" ") {
+					t.Errorf("no event %s in the log", e)
+				}
+			}
+			if strings.Contains(log.String(), "secret") {
+				t.Error("the log tells a password")
+			}
+		})
+	}
+}
+
+func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (queued int, events []string) {
+	t.Helper()
+	for line := range strings.Lines(script) {
+		sets, ok := strings.CutPrefix(line, "#:")
+		if !ok {
+			continue
+		}
+		for set := range strings.FieldsSeq(sets) {
+			key, value, _ := strings.Cut(set, "=")
+			n, _ := strconv.Atoi(value)
+			switch key {
+			case "role":
+				l.Role = value
+			case "tls":
+				l.TLS = map[string]smtpd.TLSMode{"implicit": smtpd.Implicit, "none": smtpd.NoTLS}[value]
+			case "queued":
+				queued = n
+			case "log":
+				events = append(events, value)
+			case "max_errors":
+				o.MaxErrors = n
+			case "max_line":
+				o.MaxLine = n
+			case "require_helo":
+				o.RequireHelo = true
+			case "normalize":
+				o.RepairLF = true
+			case "trusted":
+				o.Trusted = []netip.Prefix{netip.MustParsePrefix(value)}
+			case "disk":
+				o.Disk = func() error { return fmt.Errorf("disk %s", value) }
+			default:
+				t.Fatalf("unknown setting %q", set)
+			}
+		}
+	}
+	return queued, events
+}

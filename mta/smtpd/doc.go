@@ -1,0 +1,11 @@
+// Package smtpd is the server's side of SMTP: it takes connections, holds the dialogue, and hands each message to a
+// Queue. cmd/smtpd joins it with the spool, the router, the password check and the certificates; it knows none of them,
+// only the small interfaces of options.go. A verb has a file.
+//
+// It obeys RFC 5321; RFC 1870 (SIZE), 2034 and 3463 (ENHANCEDSTATUSCODES), 2920 (PIPELINING), 3207 (STARTTLS),
+// 3848 and 6531 (protocol names), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8) and 8314 (implicit TLS). Content is
+// passed on exactly as it came in; only CR LF ends a line, and only CR LF "." CR LF the data.
+//
+// The memory of a session is a few kilobytes, and while content arrives one block more; what the Queue keeps of a
+// message is its own affair.
+package smtpd

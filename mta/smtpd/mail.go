@@ -1,0 +1,146 @@
+package smtpd
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
+)
+
+// mail is RFC 5321 4.1.1.2.
+func (s *session) mail(args string) mta.Reply {
+	r, sender := s.beginMail(args)
+	if r.Code != 250 {
+		s.o.Log.SMTPRejected(s.who(), "mail", "", sender, "", r)
+	}
+	return r
+}
+
+func (s *session) beginMail(args string) (r mta.Reply, sender string) {
+	switch {
+	case s.helo == "":
+		return reply(503, "5.5.1", "Send EHLO first"), ""
+	case s.tx.open:
+		return reply(503, "5.5.1", "A transaction is open already"), ""
+	}
+	if r := s.needsLogin(); r.Code != 0 {
+		return r, ""
+	}
+	from, params, err := smtp.ParseFrom(args)
+	if err != nil {
+		return badPath(err, "5.1.7", "MAIL FROM:<address>"), ""
+	}
+	sender = "<" + from.String() + ">"
+	tx := transaction{open: true, sender: from, seen: map[mta.Address]bool{}}
+	if r := s.mailParams(&tx, params); r.Code != 0 {
+		return r, sender
+	}
+	if !from.IsASCII() && !tx.utf8 {
+		return reply(553, "5.6.7", "This address needs SMTPUTF8"), sender
+	}
+	if r := s.checkDisk("mail"); r.Code != 0 {
+		return r, sender
+	}
+	s.tx = tx
+	return reply(250, "2.1.0", "OK"), sender
+}
+
+// needsLogin refuses what a submission port takes from nobody unknown (RFC 6409 4.3).
+func (s *session) needsLogin() mta.Reply {
+	switch {
+	case s.l.Role != mta.RoleSubmission || s.login != "" || s.trusted():
+		return mta.Reply{}
+	case s.offersTLS():
+		return reply(530, "5.7.0", "Must issue a STARTTLS command first")
+	}
+	return reply(530, "5.7.0", "Authentication required")
+}
+
+// checkDisk answers 452 while the spool's disk has no room.
+func (s *session) checkDisk(stage string) mta.Reply {
+	if s.o.Disk == nil {
+		return mta.Reply{}
+	}
+	if err := s.o.Disk(); err != nil {
+		s.o.Log.SMTPFault(s.who(), stage, "", err)
+		return reply(452, "4.3.1", "Insufficient system storage, try again later")
+	}
+	return mta.Reply{}
+}
+
+func (s *session) mailParams(tx *transaction, params []smtp.Param) mta.Reply {
+	if len(params) > 0 && !s.esmtp {
+		return reply(555, "5.5.4", "Parameters need EHLO")
+	}
+	for _, p := range params {
+		var r mta.Reply
+		switch p.Key {
+		case "SIZE":
+			r = s.sizeParam(p.Value)
+		case "BODY":
+			tx.body = strings.ToUpper(p.Value)
+			if tx.body != mta.Body7Bit && tx.body != mta.Body8BitMIME {
+				r = badParam(p)
+			}
+		case "SMTPUTF8":
+			tx.utf8 = true
+			if p.Set {
+				r = badParam(p)
+			}
+		case "AUTH":
+			r = s.authParam(tx, p)
+		default:
+			r = reply(555, "5.5.4", "Parameter "+p.Key+" not recognized")
+		}
+		if r.Code != 0 {
+			return r
+		}
+	}
+	return mta.Reply{}
+}
+
+// sizeParam is RFC 1870 6.1.
+func (s *session) sizeParam(value string) mta.Reply {
+	n, err := smtp.ParseSize(value)
+	if err != nil {
+		return badParam(smtp.Param{Key: "SIZE"})
+	}
+	if n > s.maxSize {
+		return s.tooBig()
+	}
+	return mta.Reply{}
+}
+
+// authParam is RFC 4954 5: a mailbox or <>; only who has logged in can vouch for another.
+func (s *session) authParam(tx *transaction, p smtp.Param) mta.Reply {
+	v, err := smtp.DecodeXtext(p.Value)
+	if err != nil || v == "" || len(p.Value) > 500 {
+		return badParam(p)
+	}
+	if v != "<>" {
+		if _, err := mta.ParseAddress(v); err != nil {
+			return badParam(p)
+		}
+	}
+	tx.auth = "<>"
+	if s.login != "" {
+		tx.auth = p.Value
+	}
+	return mta.Reply{}
+}
+
+func badParam(p smtp.Param) mta.Reply {
+	return reply(501, "5.5.4", "Bad value of parameter "+p.Key)
+}
+
+// badPath answers an error of smtp.ParseFrom and ParseTo.
+func badPath(err error, enhanced, want string) mta.Reply {
+	switch {
+	case errors.Is(err, smtp.ErrPath):
+		return reply(501, enhanced, "Bad address syntax")
+	case errors.Is(err, smtp.ErrParameter):
+		return reply(501, "5.5.4", "Bad parameter syntax")
+	}
+	return reply(501, "5.5.4", "Syntax: "+want)
+}

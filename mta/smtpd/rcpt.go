@@ -1,0 +1,82 @@
+package smtpd
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
+)
+
+// rcpt is RFC 5321 4.1.1.3.
+func (s *session) rcpt(args string) mta.Reply {
+	r, to := s.addRecipient(args)
+	if r.Code != 250 {
+		sender := ""
+		if s.tx.open {
+			sender = "<" + s.tx.sender.String() + ">"
+		}
+		s.o.Log.SMTPRejected(s.who(), "rcpt", "", sender, to, r)
+	}
+	return r
+}
+
+func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
+	if !s.tx.open {
+		return reply(503, "5.5.1", "Send MAIL first"), ""
+	}
+	to, params, err := smtp.ParseTo(args)
+	if err != nil {
+		return badPath(err, "5.1.3", "RCPT TO:<address>"), ""
+	}
+	shown = "<" + to.String() + ">"
+	switch {
+	case len(params) > 0 && !s.esmtp:
+		return reply(555, "5.5.4", "Parameters need EHLO"), shown
+	case len(params) > 0:
+		return reply(555, "5.5.4", "Parameter "+params[0].Key+" not recognized"), shown
+	case !to.IsASCII() && !s.tx.utf8:
+		return reply(553, "5.6.7", "This address needs SMTPUTF8"), shown
+	}
+	if to.Domain == "" { // <postmaster>
+		to.Domain = strings.ToLower(s.o.Hostname)
+	}
+	if s.tx.seen[to] {
+		return reply(250, "2.1.5", "OK"), shown // twice is once
+	}
+	if len(s.tx.rcpts) >= s.o.MaxRecipients {
+		return reply(452, "4.5.3", "Too many recipients, send the rest in another transaction"), shown
+	}
+	if r := s.route(to); r.Code != 0 {
+		return r, shown
+	}
+	s.tx.seen[to] = true
+	s.tx.rcpts = append(s.tx.rcpts, mta.Recipient{Address: to})
+	return reply(250, "2.1.5", "OK"), shown
+}
+
+// lookupTime bounds a question to the router.
+const lookupTime = 30 * time.Second
+
+func (s *session) accept(to mta.Address) (Destination, error) {
+	ctx, cancel := context.WithTimeout(s.c.ctx, lookupTime)
+	defer cancel()
+	return s.o.Router.Accept(ctx, to)
+}
+
+// route refuses whom the router does not know, and relaying for strangers. Our postmaster is always there
+// (RFC 5321 4.5.1).
+func (s *session) route(to mta.Address) mta.Reply {
+	d, err := s.accept(to)
+	switch {
+	case err != nil:
+		s.o.Log.SMTPFault(s.who(), "rcpt", "", err)
+		return reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
+	case d.Relay && s.login == "" && !s.trusted():
+		return reply(550, "5.7.1", "Relaying denied")
+	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
+		return mta.Reply{}
+	}
+	return d.Refusal
+}

@@ -1,0 +1,212 @@
+package smtpd
+
+import (
+	"bufio"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
+)
+
+// session is one dialogue. It belongs to the goroutine of run.
+type session struct {
+	o   *Options
+	l   *Listener
+	c   *conn
+	br  *bufio.Reader // of c: small, or big.br
+	big *block        // lent while content comes, nil otherwise
+
+	id      string
+	remote  netip.AddrPort // of a network client
+	peer    *Peer          // of a Unix socket's client
+	helo    string         // "" = not greeted yet
+	esmtp   bool           // by EHLO
+	tls     *tls.ConnectionState
+	login   string
+	tx      transaction
+	maxSize int64  // of a message
+	errs    int    // commands refused for good
+	end     bool   // the session ends behind this reply
+	reason  string // why, for the log; "" = QUIT
+}
+
+// transaction is what MAIL begins and RSET, EHLO or the end of DATA ends (RFC 5321 3.3).
+type transaction struct {
+	open   bool
+	sender mta.Address
+	rcpts  []mta.Recipient
+	seen   map[mta.Address]bool
+	body   string
+	utf8   bool
+	auth   string
+}
+
+// smallBuffer holds any command line but AUTH's, and is all that an idle session keeps.
+const smallBuffer = 4 << 10
+
+func newSession(o *Options, l *Listener, c *conn) *session {
+	size := l.MaxMessageSize
+	if n, ok := o.Sizes[l.Name]; ok {
+		size = n
+	}
+	return &session{o: o, l: l, maxSize: size, c: c, br: bufio.NewReaderSize(c, smallBuffer), id: newSessionID()}
+}
+
+// newSessionID returns 13 characters that no other session in the log has.
+func newSessionID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program first
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+// run holds the session from the first octet to the last, and closes the connection.
+func (s *session) run() {
+	defer s.release()
+	defer s.c.Close()
+	defer func() {
+		if p := recover(); p != nil { // one client must not end the sessions of all others
+			s.o.Log.SMTPFault(s.who(), "session", "", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	defer s.c.stop()
+	leave, ok := s.admit()
+	if !ok {
+		return
+	}
+	defer leave()
+	defer func() { s.o.Log.SMTPClosed(s.who(), s.reason) }()
+	if s.l.TLS == Implicit && !s.startTLS() {
+		return
+	}
+	s.write(reply(220, "", s.o.Hostname+" ESMTP Posthouse"))
+	for !s.end {
+		s.command()
+	}
+	s.finish()
+}
+
+// admit identifies the client and asks whether there is room for it. leave gives the room back.
+func (s *session) admit() (leave func(), ok bool) {
+	leave = func() {}
+	client, err := s.identify()
+	if err == nil && s.o.Conns != nil {
+		leave, err = s.o.Conns.Admit(client)
+	}
+	if err != nil {
+		s.o.Log.SMTPTurnedAway(s.who(), err)
+		if s.l.TLS != Implicit { // there, nobody could read it
+			s.write(reply(421, "4.7.0", s.o.Hostname+" too many connections, try again later"))
+			s.finish()
+		}
+		return nil, false
+	}
+	s.o.Log.SMTPConnected(s.who())
+	return leave, true
+}
+
+// finish sends what is still to be said. Its error has nobody to go to.
+func (s *session) finish() { _ = s.c.out.Flush() }
+
+// who describes the session for the log.
+func (s *session) who() maillog.SMTPSession {
+	return maillog.SMTPSession{ID: s.id, Listener: s.l.Name, Client: s.client(), Helo: s.helo, Login: s.login}
+}
+
+// write queues a reply; it goes out before the session next waits.
+func (s *session) write(r mta.Reply) {
+	_, _ = s.c.out.Write(smtp.AppendReply(nil, r, s.tx.utf8)) // the error stays in out and ends the next read
+}
+
+// fail ends the session because of a connection's error.
+func (s *session) fail(err error) {
+	s.end, s.reason = true, err.Error()
+	switch {
+	case errors.Is(err, errDraining):
+		s.write(reply(421, "4.3.2", s.o.Hostname+" is shutting down, try again later"))
+	case errors.Is(err, errIdle), errors.Is(err, errTooLong), errors.Is(err, errTooSlow):
+		s.write(reply(421, "4.4.2", s.o.Hostname+" "+err.Error()+", closing connection"))
+	case errors.Is(err, errEndlessLine):
+		s.write(reply(500, "5.5.2", "Line too long, closing connection"))
+	case errors.Is(err, errFarTooBig):
+		s.write(s.tooBig())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		s.reason = "connection lost"
+	}
+}
+
+// command reads one command and answers it.
+func (s *session) command() {
+	s.shrink()
+	line, err := s.readLine()
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	if proto := alien(line.text); proto != "" {
+		s.o.Log.SMTPNotSMTP(s.who(), proto)
+		s.end = true
+		return
+	}
+	r := line.fault
+	if r.Code == 0 {
+		r = s.dispatch(line.text)
+	}
+	if r.Code == 0 {
+		return // it has been answered
+	}
+	s.write(r)
+	if r.Permanent() {
+		s.refused()
+	}
+}
+
+// refused counts against max_errors.
+func (s *session) refused() {
+	s.errs++
+	if s.errs >= s.o.MaxErrors && !s.end {
+		s.write(reply(421, "4.7.0", s.o.Hostname+" too many errors, closing connection"))
+		s.end, s.reason = true, "too many errors"
+	}
+}
+
+// dispatch answers a command; Code 0 means that it wrote its replies itself.
+func (s *session) dispatch(line []byte) mta.Reply {
+	cmd, err := smtp.ParseCommand(line)
+	if err != nil {
+		return reply(500, "5.5.2", "Syntax error, command not recognized")
+	}
+	if len(line)+2 > smtp.MaxLine(cmd.Verb) {
+		return tooLong(cmd.Verb)
+	}
+	switch cmd.Verb {
+	case "EHLO":
+		return s.ehlo(cmd.Args)
+	case "HELO":
+		return s.heloVerb(cmd.Args)
+	case "MAIL":
+		return s.mail(cmd.Args)
+	case "RCPT":
+		return s.rcpt(cmd.Args)
+	case "DATA":
+		return s.data(cmd.Args)
+	case "AUTH":
+		return s.auth(cmd.Args)
+	case "STARTTLS":
+		return s.starttls(cmd.Args)
+	}
+	return s.simple(cmd)
+}
+
+func reply(code int, enhanced, text string) mta.Reply {
+	return mta.Reply{Code: code, Enhanced: enhanced, Text: text}
+}

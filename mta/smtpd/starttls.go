@@ -1,0 +1,80 @@
+package smtpd
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// handshakeTime bounds a TLS handshake.
+const handshakeTime = time.Minute
+
+func (s *session) tlsConfig() *tls.Config {
+	if s.l.TLS == NoTLS || s.o.TLS == nil {
+		return nil
+	}
+	return s.o.TLS()
+}
+
+func (s *session) offersTLS() bool {
+	return s.tls == nil && s.l.TLS == StartTLS && s.tlsConfig() != nil
+}
+
+// starttls is RFC 3207 4. Nothing that was said before survives.
+func (s *session) starttls(args string) mta.Reply {
+	switch {
+	case s.tls != nil:
+		return reply(503, "5.5.1", "TLS is active already")
+	case !s.offersTLS():
+		return reply(502, "5.5.1", "TLS is not available")
+	case args != "":
+		return reply(501, "5.5.4", "STARTTLS takes no argument")
+	case s.helo == "":
+		return reply(503, "5.5.1", "Send EHLO first")
+	}
+	if n := s.br.Buffered(); n > 0 {
+		s.o.Log.SMTPPlaintextDiscarded(s.who(), n)
+	}
+	s.write(reply(220, "2.0.0", "Ready to start TLS"))
+	if err := s.c.out.Flush(); err != nil {
+		s.fail(err)
+		return mta.Reply{}
+	}
+	s.startTLS()
+	return mta.Reply{}
+}
+
+// startTLS does the handshake and forgets all that came before it. False: the session is over.
+func (s *session) startTLS() bool {
+	cfg := s.tlsConfig()
+	if cfg == nil {
+		s.end, s.reason = true, "no certificate"
+		return false
+	}
+	if err := s.c.handshake(handshakeTime); err != nil {
+		s.end, s.reason = true, err.Error()
+		return false
+	}
+	over := tls.Server(s.c.Conn, cfg)
+	ctx, cancel := context.WithTimeout(s.c.ctx, handshakeTime)
+	defer cancel()
+	if err := over.HandshakeContext(ctx); err != nil {
+		s.o.Log.SMTPTLSFailed(s.who(), err)
+		s.end, s.reason = true, "TLS handshake failed"
+		return false
+	}
+	s.c.upgrade(over)
+	state := over.ConnectionState()
+	s.tls = &state
+	s.release()
+	s.br = bufio.NewReaderSize(s.c, smallBuffer)
+	s.helo, s.esmtp, s.login = "", false, ""
+	if s.peer != nil {
+		s.login = s.peer.Login
+	}
+	s.reset()
+	return true
+}

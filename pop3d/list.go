@@ -1,0 +1,73 @@
+package pop3d
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// recount counts the messages when none is deleted.
+func (s *session) recount() {
+	s.count, s.octets = len(s.deleted), 0
+	for i := range s.deleted {
+		s.octets += s.drop.Message(i).Size
+	}
+}
+
+// message reads a message number and returns its index; ok is false, and the client told, where there is none.
+func (s *session) message(arg string) (i int, ok bool, err error) {
+	n, valid := parseNumber(arg)
+	if !valid {
+		return 0, false, s.err("message number expected")
+	}
+	if n < 1 || n > int64(len(s.deleted)) {
+		return 0, false, s.err("no such message, there are %d", len(s.deleted))
+	}
+	if s.deleted[n-1] {
+		return 0, false, s.err("message %d is deleted", n)
+	}
+	return int(n - 1), true, nil
+}
+
+// stat is STAT (RFC 1939 5).
+func (s *session) stat(_ context.Context, arg string) error {
+	if arg != "" {
+		return s.err("STAT takes no argument")
+	}
+	return s.ok("%d %d", s.count, s.octets)
+}
+
+// list is LIST (RFC 1939 5).
+func (s *session) list(_ context.Context, arg string) error {
+	return s.listing(arg, fmt.Sprintf("%d messages (%d octets)", s.count, s.octets), func(i int) string {
+		return strconv.FormatInt(s.drop.Message(i).Size, 10)
+	})
+}
+
+// uidl is UIDL (RFC 1939 7).
+func (s *session) uidl(_ context.Context, arg string) error {
+	return s.listing(arg, "unique names follow", func(i int) string { return uniqueID(s.drop.Message(i)) })
+}
+
+// listing answers with what is to say of one message, or of all.
+func (s *session) listing(arg, heading string, of func(i int) string) error {
+	if arg != "" {
+		i, ok, err := s.message(arg)
+		if !ok {
+			return err
+		}
+		return s.ok("%d %s", i+1, of(i))
+	}
+	if err := s.ok("%s", heading); err != nil {
+		return err
+	}
+	for i, gone := range s.deleted {
+		if gone {
+			continue
+		}
+		if _, err := fmt.Fprintf(s.w, "%d %s\r\n", i+1, of(i)); err != nil {
+			return err
+		}
+	}
+	return s.endList()
+}
