@@ -61,7 +61,7 @@ install: all
 	for page in smtpd queue-runner pop3d; do install -m 0644 cmd/$$page/$$page.8 $(DESTDIR)$(MANDIR)/man8/posthouse-$$page.8; done
 	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
 	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5
-	if [ -f mta/spool/spool.5 ]; then install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5; fi
+	install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5
 	if [ ! -e $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml ]; then install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml; fi
 
 clean:

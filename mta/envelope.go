@@ -144,7 +144,7 @@ func (e *Envelope) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	for k := range all {
-		if knownFields[k] {
+		if isKnown(k) {
 			delete(all, k)
 		}
 	}

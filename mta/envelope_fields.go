@@ -18,3 +18,17 @@ func jsonNames(t reflect.Type) map[string]bool {
 	}
 	return names
 }
+
+// isKnown says whether encoding/json has put the value of key k into a field: it does not tell capitals from small
+// letters. Kept beside that field, an old value would come back with the next reading.
+func isKnown(k string) bool {
+	if knownFields[k] {
+		return true
+	}
+	for name := range knownFields {
+		if strings.EqualFold(name, k) {
+			return true
+		}
+	}
+	return false
+}

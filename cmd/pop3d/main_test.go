@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -214,5 +215,16 @@ func TestAConfigurationWithoutSocketsIsRefused(t *testing.T) {
 	err := exec.CommandContext(t.Context(), build(t), "-c", path).Run()
 	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 78 {
 		t.Errorf("exit: got %v, want status 78", err)
+	}
+}
+
+func TestAUsersFileWithAFaultIsAFaultOfTheConfiguration(t *testing.T) {
+	i := &instance{dir: t.TempDir(), certs: mtatest.NewCerts(t, "127.0.0.1")}
+	i.config(t, "")
+	write(t, filepath.Join(i.dir, "users"), "no address\n", 0o640)
+	out, err := exec.CommandContext(t.Context(), build(t), "-c", filepath.Join(i.dir, "posthouse.toml")).CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.ExitCode() != 78 || !bytes.Contains(out, []byte("event=config-problem where="+i.dir+"/posthouse.toml key=users.file")) {
+		t.Errorf("got %v and\n%s\nwant status 78 and the key", err, out)
 	}
 }

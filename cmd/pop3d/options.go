@@ -44,13 +44,13 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 	if c.TLS.Certificate != "" {
 		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
 		if err != nil {
-			return pop3d.Options{}, err
+			return pop3d.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
 		policy = s.Config()
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: aliases(c), Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), Log: b.log})
 	if err != nil {
-		return pop3d.Options{}, err
+		return pop3d.Options{}, config.FileFault(b.path, "users.file", err)
 	}
 	expire, err := capaExpire(p.Expire)
 	if err != nil {

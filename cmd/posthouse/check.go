@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
@@ -35,6 +36,7 @@ func check(path string, out, errOut io.Writer) error {
 	c := checker{cfg: cfg, warnings: cfg.Warnings()}
 	c.certificate()
 	c.users()
+	c.aliases()
 	for _, w := range c.warnings {
 		fmt.Fprintf(out, "warning: %s\n", w)
 	}
@@ -96,6 +98,13 @@ func (c *checker) users() {
 	}
 	c.list, c.read = list, true
 	c.postmaster()
+}
+
+// aliases reads the aliases files of the domains, as smtpd and queue-runner do when they start.
+func (c *checker) aliases() {
+	if _, err := route.New(route.FromConfig(c.cfg)); err != nil {
+		c.problems = append(c.problems, strings.Split(err.Error(), "\n")...)
+	}
 }
 
 // postmaster warns where double bounces have no reader. An aliases file or a catch_all may name one: then there is

@@ -51,6 +51,19 @@ func TestCheckReadsTheFilesThatTheConfigurationNames(t *testing.T) {
 	}
 }
 
+func TestCheckReadsTheAliases(t *testing.T) {
+	path := site(t, "alice@example.org {PLAIN}x\n", "aliases = \"DIR/aliases\"\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "aliases"), []byte("info: alice\nno colon\nlists: |program\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errOut := command(t, "check", "-c", path)
+	for _, part := range []string{"aliases:2: ", "aliases:3: ", "2 faults"} {
+		if status != 78 || strings.Contains(out, "OK") || !strings.Contains(errOut, part) {
+			t.Errorf("got status %d, %q and\n%s\nwant 78 and %q in it", status, out, errOut, part)
+		}
+	}
+}
+
 func TestCheckSaysOKAndWarns(t *testing.T) {
 	path := site(t, "alice@example.org {PLAIN}x\n", "")
 	status, out, errOut := command(t, "check", "-c", path)

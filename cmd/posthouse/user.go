@@ -211,6 +211,8 @@ func (u *users) newAddress(s string) (mta.Address, error) {
 		return a, fmt.Errorf("%s: the mailboxes of %s are the machine's accounts", a, d.Name)
 	case strings.ContainsFunc(a.Local, unicode.IsSpace):
 		return a, fmt.Errorf("%s: a local part with a blank, which the users file cannot hold", a)
+	case strings.HasPrefix(a.Local, "#"):
+		return a, fmt.Errorf("%s: the users file takes a line that begins with # for a comment", a)
 	}
 	a.Domain = d.Name
 	_, err = maildir.Path(u.cfg.Mailboxes.Path, a)

@@ -121,6 +121,7 @@ func TestUserCommandsSayWhatIsWrongAndEndWithItsStatus(t *testing.T) {
 		{"x", []string{"add", "alice"}, 73, "bad address: no domain"},
 		{"x", []string{"add", `"a/b"@example.org`}, 73, "address cannot name a mailbox"},
 		{"x", []string{"add", `"a b"@example.org`}, 73, "a blank"},
+		{"x", []string{"add", "#a@example.org"}, 73, "for a comment"},
 		{"", []string{"add", "a@example.org"}, 65, "password is empty"},
 		{"\n", []string{"add", "a@example.org"}, 65, "password is empty"},
 		{long, []string{"add", "a@example.org"}, 65, "longer than 1024"},

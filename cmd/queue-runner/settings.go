@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -33,15 +35,15 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if c.Spool.Path != b.spool {
 		return runner.Settings{}, config.Errors{{File: b.path, Key: "spool.path", Msg: "changes at a restart only"}}
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), DropVerifiers: true, Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), DropVerifiers: true, Log: b.log})
 	if err != nil {
-		return runner.Settings{}, err
+		return runner.Settings{}, b.fault("users.file", err)
 	}
 	ro := route.FromConfig(c)
 	ro.Users, ro.AliasError = users, b.log.AliasesRefused
 	router, err := route.New(ro)
 	if err != nil {
-		return runner.Settings{}, err
+		return runner.Settings{}, b.fault("domains", err)
 	}
 	out, err := outbound(c)
 	if err != nil {
@@ -58,6 +60,16 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
 	}, nil
+}
+
+// fault makes what is wrong inside a file that a key names a fault of the configuration. That the file cannot be read is
+// none: it stays an error of its own.
+func (b *builder) fault(key string, err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return err
+	}
+	return config.Errors{{File: b.path, Key: key, Msg: err.Error()}}
 }
 
 // aliases gives each domain that is another's alias the domain whose users it has.

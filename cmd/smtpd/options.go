@@ -39,21 +39,21 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err := b.checkFixed(c); err != nil {
 		return smtpd.Options{}, err
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), Log: b.log})
 	if err != nil {
-		return smtpd.Options{}, err
+		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
 	}
 	ro := route.FromConfig(c)
 	ro.Users, ro.AliasError = users, b.log.AliasesRefused
 	rt, err := route.New(ro)
 	if err != nil {
-		return smtpd.Options{}, err
+		return smtpd.Options{}, config.FileFault(b.path, "domains", err)
 	}
 	var policy func() *tls.Config
 	if c.TLS.Certificate != "" {
 		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
 		if err != nil {
-			return smtpd.Options{}, err
+			return smtpd.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
 		policy = s.Config
 	}

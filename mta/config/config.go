@@ -125,14 +125,15 @@ type SRS struct {
 
 // SMTPD is the table [smtpd].
 type SMTPD struct {
-	MaxMessageSize      Size           `toml:"max_message_size" default:"50MB" min:"64KB" max:"1024GB"`
-	MaxRecipients       int            `toml:"max_recipients" default:"1000" min:"100" max:"100000"`
-	MaxConnections      int            `toml:"max_connections" default:"2000" min:"1" max:"100000"`
-	MaxPerClient        int            `toml:"max_per_client" default:"50" min:"1" max:"100000"`
-	MaxErrors           int            `toml:"max_errors" default:"10" min:"1" max:"1000"`
-	MaxLine             Size           `toml:"max_line" default:"64KB" min:"1000" max:"1MB"`
-	BareNewline         string         `toml:"bare_newline" default:"reject" oneof:"reject|normalize"`
-	IdleTimeout         time.Duration  `toml:"idle_timeout" default:"5m" min:"1s" max:"1h"`
+	MaxMessageSize Size          `toml:"max_message_size" default:"50MB" min:"64KB" max:"1024GB"`
+	MaxRecipients  int           `toml:"max_recipients" default:"1000" min:"100" max:"100000"`
+	MaxConnections int           `toml:"max_connections" default:"2000" min:"1" max:"100000"`
+	MaxPerClient   int           `toml:"max_per_client" default:"50" min:"1" max:"100000"`
+	MaxErrors      int           `toml:"max_errors" default:"10" min:"1" max:"1000"`
+	MaxLine        Size          `toml:"max_line" default:"64KB" min:"1000" max:"1MB"`
+	BareNewline    string        `toml:"bare_newline" default:"reject" oneof:"reject|normalize"`
+	IdleTimeout    time.Duration `toml:"idle_timeout" default:"5m" min:"1s" max:"1h"`
+	// SessionTimeout's bound stays below spool.TmpAge: what a session is still writing is not swept.
 	SessionTimeout      time.Duration  `toml:"session_timeout" default:"1h" min:"1s" max:"1d"`
 	MinRate             Size           `toml:"min_rate" default:"1KB" min:"0" max:"1MB"` // octets a second; 0 = no minimum
 	DrainTimeout        time.Duration  `toml:"drain_timeout" default:"60s" min:"0" max:"1h"`
@@ -209,8 +210,8 @@ type Outbound struct {
 	MTASTS         bool             `toml:"mta_sts" default:"false" off:"false"`
 	TLSRPT         bool             `toml:"tlsrpt" default:"false" off:"false"`
 	MaxLine        Size             `toml:"max_line" default:"0" off:"0"`
-	ReuseMax       int              `toml:"reuse_max" default:"100" min:"1" max:"10000"`
-	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"5s" min:"0" max:"5m"`
+	ReuseMax       int              `toml:"reuse_max" default:"1" off:"1"`
+	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"0" off:"0"`
 	SmartHost      Target           `toml:"smart_host"` // the zero Target: none
 	SmartHostLogin string           `toml:"smart_host_login"`
 }

@@ -236,7 +236,7 @@ func TestFaults(t *testing.T) {
 var switchedOn = []string{
 	"mailboxes.junk_expire", "srs.enabled", "smtpd.require_sender_domain", "smtpd.future_release_max", "smtpd.max_queue",
 	"smtpd.rate.messages_per_login", "smtpd.rate.recipients_per_login", "queue.delay_notice", "outbound.dane",
-	"outbound.mta_sts", "outbound.tlsrpt",
+	"outbound.mta_sts", "outbound.tlsrpt", "outbound.reuse_max", "outbound.reuse_idle",
 }
 
 func TestTheContractIsTakenSaveWhatIsNotBuilt(t *testing.T) {

@@ -38,7 +38,7 @@ func (r *reader) usersNeeded() *node {
 	return nil
 }
 
-// plainFile checks that a file is there; "" is not set.
+// plainFile checks that a file is there, and that nobody but the operator can have written it; "" is not set.
 func (r *reader) plainFile(n *node, key, path string) fs.FileInfo {
 	if path == "" {
 		return nil
@@ -50,6 +50,10 @@ func (r *reader) plainFile(n *node, key, path string) fs.FileInfo {
 	case !st.Mode().IsRegular():
 		r.fault(n, key, "%s is no file; allowed: a file", path)
 	default:
+		if err := trusted(st); err != nil {
+			r.fault(n, key, "%s: %v", path, err)
+			return nil
+		}
 		return st
 	}
 	return nil
@@ -74,4 +78,14 @@ func ReadLogin(path string) (user, password string, err error) {
 		return "", "", fmt.Errorf("%s: no login; allowed: one line, user:password", path)
 	}
 	return user, password, nil
+}
+
+// UsersNeeded says whether mail or logins of this host depend on the users file.
+func (c *Config) UsersNeeded() bool {
+	for _, d := range c.Domains {
+		if d.Mailboxes == "virtual" && d.AliasOf == "" && !d.Implicit {
+			return true
+		}
+	}
+	return false
 }

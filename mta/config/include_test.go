@@ -81,6 +81,24 @@ func TestASecretThatOthersCanReadIsRefused(t *testing.T) {
 	}
 }
 
+func TestAFileThatSomebodyElseCanHaveWrittenIsRefused(t *testing.T) {
+	path := write(t, "posthouse.toml", host+"[tls]\ncertificate = \"DIR/cert\"\nkey = \"DIR/key\"\n[users]\nfile = \"DIR/users\"\n"+
+		"[domains.\"a.example\"]\naliases = \"DIR/aliases\"\n", "cert", "", "key", "", "users", "", "aliases", "")
+	dir := strings.TrimSuffix(path, "posthouse.toml")
+	if err := os.Chmod(dir+"aliases", 0o646); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"8 domains.\"a.example\".aliases: " + dir + "aliases: everybody may write it (mode 0646)"}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dir+"users", 54321, -1); err != nil {
+			t.Fatal(err)
+		}
+		want = append([]string{"6 users.file: " + dir + "users: it belongs to user 54321"}, want...)
+	}
+	_, err := Load(path)
+	expect(t, err, want...)
+}
+
 func TestADomainNeedsTheUsersFile(t *testing.T) {
 	_, err := Load(write(t, "posthouse.toml", host+"[users]\nfile = \"DIR/users\"\n[domains.\"a.example\"]\n"))
 	expect(t, err, "3 users.file: no such file")

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -41,6 +43,16 @@ func (e Errors) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// FileFault makes err, of a file that the key of the configuration at path names, a fault of that configuration. A file
+// that cannot be read at all is another matter: there err stays as it is.
+func FileFault(path, key string, err error) error {
+	var unread *fs.PathError
+	if err == nil || errors.As(err, &unread) {
+		return err
+	}
+	return Errors{{File: path, Key: key, Msg: err.Error()}}
 }
 
 // maxProblems is how many faults are told: a file that is no configuration at all need not be told line by line.

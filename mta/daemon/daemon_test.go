@@ -232,6 +232,36 @@ func TestAReloadWaitsUntilTheWorkHasBegun(t *testing.T) {
 	wantLog(t, log, "event=reloaded")
 }
 
+// early is a log that sends the process a signal as soon as it is written to.
+type early struct {
+	*output
+	once sync.Once
+}
+
+func (e *early) Write(p []byte) (int, error) {
+	e.once.Do(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGHUP) })
+	return e.output.Write(p)
+}
+
+func TestASignalBeforeTheWorkBeginsIsNoAccident(t *testing.T) {
+	log := &early{output: &output{}}
+	status := start("testd", []string{"-c", writeConfig(t, t.TempDir(), "")}, &bytes.Buffer{}, log, func(ctx context.Context, a *App) error {
+		a.OnReload(func(*config.Config) error {
+			signalSelf(t, syscall.SIGTERM)
+			return nil
+		})
+		if err := a.Ready(); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	})
+	if status != 0 {
+		t.Errorf("got status %d, want 0", status)
+	}
+	wantLog(t, log.output, "event=reloaded", "event=stopping")
+}
+
 func TestAFailedStartIsToldFaultByFault(t *testing.T) {
 	log := &output{}
 	status := start("testd", []string{"-c", writeConfig(t, t.TempDir(), "")}, &bytes.Buffer{}, log, func(context.Context, *App) error {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"syscall"
@@ -25,6 +26,9 @@ func level(name string) slog.Level {
 	return slog.LevelInfo
 }
 
+// journalSocket is where journald takes its own protocol.
+const journalSocket = "/run/systemd/journal/socket"
+
 // handler chooses where the log goes. Standard error alone decides about the journal: a program whose standard error
 // was sent elsewhere is meant to log there.
 func handler(format string, stderr io.Writer, level slog.Leveler) slog.Handler {
@@ -32,13 +36,19 @@ func handler(format string, stderr io.Writer, level slog.Leveler) slog.Handler {
 	case "json":
 		return maillog.NewJSON(stderr, level)
 	case "auto":
-		if ok, err := journal.StderrIsJournalStream(); err == nil && ok && stderr == os.Stderr {
+		// A program under another root directory has the stream and not the socket: there the stream takes the lines.
+		if ok, err := journal.StderrIsJournalStream(); err == nil && ok && stderr == os.Stderr && isSocket(journalSocket) {
 			if h, err := slogjournal.NewHandler(&slogjournal.Options{Level: level}); err == nil {
 				return maillog.NewJournal(h)
 			}
 		}
 	}
 	return maillog.NewText(stderr, level)
+}
+
+func isSocket(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().Type() == fs.ModeSocket
 }
 
 func isReload(s os.Signal) bool { return s == syscall.SIGHUP }

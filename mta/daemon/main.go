@@ -49,6 +49,10 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 		fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", name, err, name)
 		return ExitUsage
 	}
+	// From the first moment on: a SIGHUP while files are read is a wish, not the end.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
 	cfg, err := config.Load(*path)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -56,7 +60,7 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	}
 	app := newApp(name, *path, cfg, stderr)
 	app.Log.Started(name, Version(), *path)
-	err = app.run(run)
+	err = app.run(run, signals)
 	app.Log.Stopped(name, app.tell(err))
 	return ExitStatus(err)
 }
@@ -70,17 +74,14 @@ func Version() string {
 	return info.Main.Version
 }
 
-// run gives the work its context and its signals, and waits for both.
-func (a *App) run(run Run) error {
+// run gives the work its context, heeds the signals, and waits for the end of both.
+func (a *App) run(run Run, signals <-chan os.Signal) error {
 	if os.Geteuid() == 0 {
 		a.Log.RunsAsRoot(a.Name)
 	}
 	a.warnings(a.Config())
 	syscall.Umask(a.umask())
 
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	over, watched := make(chan struct{}), make(chan struct{})

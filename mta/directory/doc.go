@@ -9,6 +9,7 @@
 // it has. Verifiers are ARGON2ID (RFC 9106), BCRYPT, SHA512-CRYPT, YESCRYPT and PLAIN; SCRAM-SHA-256 (RFC 5802, 7677)
 // is kept but not used. The cost that a verifier asks for is bounded when the file is read.
 //
-// Domains are compared without regard to case, and so are the ASCII letters of local parts: two lines that differ in case
-// alone are refused. The identity of a user is the address as the file has it.
+// Domains are compared without regard to case and to the form of their labels (A or U, RFC 5890), local parts without
+// regard to the case of ASCII letters: two lines that differ in no more are refused. The identity of a user is the
+// address as the file has it.
 package directory

@@ -3,8 +3,10 @@ package directory
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"sync"
@@ -28,12 +30,14 @@ const unsettled = 100 * time.Millisecond
 type Options struct {
 	// DefaultDomain completes a login without a domain; "" refuses such logins.
 	DefaultDomain string
-	// DomainAlias gives the domain whose users a domain has, in lower case, for domains that are another's alias.
+	// DomainAlias gives the domain whose users a domain has, in A-labels and lower case, for domains that are another's alias.
 	DomainAlias map[string]string
 	// DropVerifiers forgets verifiers while reading: for a program that checks no passwords.
 	DropVerifiers bool
 	// MaxChecks bounds the password checks at once, each of which takes a processor and up to 256 MiB; 0 = one a processor.
 	MaxChecks int
+	// MayBeAbsent takes a file that is not there for an empty one: on a host that has no users of its own.
+	MayBeAbsent bool
 	// Log gets users-reloaded and users-refused; nil for none.
 	Log *maillog.Log
 	// Now is the clock; nil = time.Now.
@@ -68,7 +72,7 @@ func Open(path string, opt Options) (*File, error) {
 	}
 	f := &File{path: path, opt: opt, checks: make(chan struct{}, opt.MaxChecks), cache: newCache(opt.Now),
 		match: func(v verifier, password string) bool { return v.match(password) }}
-	data, fp, err := readFile(path)
+	data, fp, err := f.read()
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +101,11 @@ func (f *File) Users() int {
 }
 
 func (f *File) find(t *table, a mta.Address) *User {
+	a = fold(a)
 	if to, ok := f.opt.DomainAlias[a.Domain]; ok {
 		a.Domain = to
 	}
-	return t.users[fold(a)]
+	return t.users[a]
 }
 
 // fingerprint is what changes when a file does. The zero value is that of no file.
@@ -138,8 +143,17 @@ func (f *File) refresh() {
 	}
 }
 
-func (f *File) reload() error {
+// read returns the file's content and state.
+func (f *File) read() ([]byte, fingerprint, error) {
 	data, fp, err := readFile(f.path)
+	if f.opt.MayBeAbsent && errors.Is(err, fs.ErrNotExist) {
+		return nil, fingerprint{}, nil
+	}
+	return data, fp, err
+}
+
+func (f *File) reload() error {
+	data, fp, err := f.read()
 	if err != nil {
 		return err
 	}

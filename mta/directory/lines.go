@@ -91,8 +91,11 @@ func (l *Lines) Add(a mta.Address, verifiers ...string) error {
 		return err
 	}
 	line := strings.Join(append([]string{a.String()}, verifiers...), " ")
-	if _, err := parseLine(line); err != nil {
+	switch u, err := parseLine(line); {
+	case err != nil:
 		return err
+	case u == nil:
+		return fmt.Errorf("%s: the users file takes a line that begins with # for a comment", a)
 	}
 	if n := len(l.all); n > 0 && !strings.HasSuffix(l.all[n-1], "\n") {
 		l.all[n-1] += "\n"

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
@@ -68,6 +70,7 @@ func TestUpdateThatFailsLeavesTheFileAndNothingBeside(t *testing.T) {
 		{"remove nobody", func(l *directory.Lines) error { return l.Remove(dora) }, directory.ErrUnknown},
 		{"a line with a fault of its own", func(l *directory.Lines) error { return l.SetVerifier(alice, "{PLAIN}x") }, nil},
 		{"a verifier that would be another line", func(l *directory.Lines) error { return l.Add(dora, "{PLAIN}x\nroot@example.org {PLAIN}x") }, nil},
+		{"a user who would be a comment", func(l *directory.Lines) error { return l.Add(address(t, "#dora@example.org"), "{PLAIN}x") }, nil},
 		{"a change and then an error", func(l *directory.Lines) error { return errors.Join(l.Remove(bob), mine) }, mine},
 	} {
 		err := update(t, path, c.change)
@@ -149,5 +152,28 @@ func TestUpdatesAtOnceLoseNothing(t *testing.T) {
 	all.Wait()
 	if got := open(t, path, directory.Options{}).Users(); got != n {
 		t.Errorf("got %d users, want %d", got, n)
+	}
+}
+
+func TestAHostWithoutUsersNeedsNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if _, err := directory.Open(path, directory.Options{}); err == nil {
+		t.Error("an absent file was opened")
+	}
+	now := time.Now()
+	f, err := directory.Open(path, directory.Options{MayBeAbsent: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := mta.Address{Local: "a", Domain: "x.test"}
+	if _, err := f.Lookup(t.Context(), a); !errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("got %v, want %v", err, directory.ErrUnknown)
+	}
+	if err := os.WriteFile(path, []byte("a@x.test {PLAIN}x\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Second)
+	if _, err := f.Lookup(t.Context(), a); err != nil {
+		t.Errorf("got %v when the file had come", err)
 	}
 }

@@ -3,6 +3,8 @@ package directory
 import (
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/posthouse-mail/posthouse/mta"
 )
 
@@ -32,7 +34,7 @@ func (u *User) MaySendAs(sender mta.Address) bool {
 		return true
 	}
 	for _, s := range u.SendAs {
-		if s == "@"+sender.Domain {
+		if d, ok := strings.CutPrefix(s, "@"); ok && aLabels(d) == aLabels(sender.Domain) {
 			return true
 		}
 		if a, err := mta.ParseAddress(s); err == nil && fold(a) == fold(sender) {
@@ -42,10 +44,21 @@ func (u *User) MaySendAs(sender mta.Address) bool {
 	return false
 }
 
-// fold is the key under which an address is found: ASCII letters of the local part in lower case.
+// fold is the key under which an address is found: ASCII letters of the local part in lower case, the domain in A-labels.
 func fold(a mta.Address) mta.Address {
-	a.Local = lowerASCII(a.Local)
-	return a
+	return mta.Address{Local: lowerASCII(a.Local), Domain: aLabels(a.Domain)}
+}
+
+// aLabels is the form that a domain has in the DNS (RFC 5891 section 4.4), in which routing asks for it; one that has no
+// such form is only itself.
+func aLabels(domain string) string {
+	if strings.IndexFunc(domain, func(r rune) bool { return r > 0x7f }) < 0 {
+		return domain
+	}
+	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+		return ascii
+	}
+	return domain
 }
 
 // lowerASCII leaves letters beyond ASCII alone: their case rules differ by language (RFC 6530 section 10.1).

@@ -148,7 +148,9 @@ func TestNextServerIsAskedWhenOneFails(t *testing.T) {
 	}
 }
 
-func TestServerWithoutEDNS(t *testing.T) {
+// serve starts a server over UDP that answers as fill says.
+func serve(t *testing.T, fill func(in, out *wire.Msg)) (addr string) {
+	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,20 +158,43 @@ func TestServerWithoutEDNS(t *testing.T) {
 	s := &wire.Server{PacketConn: pc, Handler: wire.HandlerFunc(func(w wire.ResponseWriter, in *wire.Msg) {
 		m := new(wire.Msg)
 		m.SetReply(in)
-		if in.IsEdns0() != nil {
-			m.Rcode, m.Question = wire.RcodeFormatError, nil
-		} else {
-			rr, _ := wire.NewRR("a.test. 60 IN A 192.0.2.1")
-			m.Answer = []wire.RR{rr}
-		}
+		fill(in, m)
 		_ = w.WriteMsg(m)
 	})}
 	done := make(chan error, 1)
 	go func() { done <- s.ActivateAndServe() }()
 	t.Cleanup(func() { _ = pc.Close(); <-done })
-	r := resolver(t, dns.Options{Servers: []string{pc.LocalAddr().String()}})
+	return pc.LocalAddr().String()
+}
+
+func TestServerWithoutEDNS(t *testing.T) {
+	s := serve(t, func(in, out *wire.Msg) {
+		if in.IsEdns0() != nil {
+			out.Rcode, out.Question = wire.RcodeFormatError, nil
+		} else {
+			rr, _ := wire.NewRR("a.test. 60 IN A 192.0.2.1")
+			out.Answer = []wire.RR{rr}
+		}
+	})
+	r := resolver(t, dns.Options{Servers: []string{s}})
 	if _, err := r.Addrs(t.Context(), "a.test", false); err != nil {
 		t.Error(err)
+	}
+}
+
+// A resolver by mistake: a server of one zone alone refers to others for the rest. Mail must wait, not bounce.
+func TestReferralDoesNotSayThatThereIsNothing(t *testing.T) {
+	s := serve(t, func(_, out *wire.Msg) {
+		ns, _ := wire.NewRR("test. 60 IN NS ns.test.")
+		out.Ns = []wire.RR{ns}
+	})
+	r := resolver(t, dns.Options{Servers: []string{s}})
+	if mx, err := r.MX(t.Context(), "a.test"); err == nil || dns.Permanent(err) {
+		t.Errorf("got %v, %v; want a temporary error", mx, err)
+	}
+	z := mtatest.NewZone(t, "a.test. 60 IN MX 10 mx.test.")
+	if _, err := resolver(t, dns.Options{Servers: []string{s}}, z).MX(t.Context(), "a.test"); err != nil {
+		t.Errorf("the next server was not asked: %v", err)
 	}
 }
 

@@ -23,6 +23,10 @@ const maxStrays = 32
 // errFormat says that a server did not understand the question; it may not know EDNS.
 var errFormat = errors.New("server answered FORMERR")
 
+// errReferral says that a server sent us on to others: it neither knows the name nor looks it up for us, so that its empty
+// answer does not tell what is there.
+var errReferral = errors.New("server does not look names up for us")
+
 type rrtype uint16
 
 const (
@@ -151,6 +155,9 @@ func parse(in *wire.Msg) (*answer, error) {
 	m := &answer{nxdomain: in.Rcode == wire.RcodeNameError, truncated: in.Truncated}
 	switch in.Rcode {
 	case wire.RcodeSuccess, wire.RcodeNameError:
+		if len(in.Answer) == 0 && !in.Authoritative && !in.RecursionAvailable && !in.Truncated {
+			return nil, errReferral
+		}
 	case wire.RcodeFormatError:
 		return nil, errFormat
 	default:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -69,17 +68,14 @@ func (d Deliverer) Deliver(ctx context.Context, r Request) (mta.Outcome, Receipt
 }
 
 func (d Deliverer) deliver(r Request) (Receipt, error) {
-	box, err := d.mailbox(r)
-	if err != nil {
-		return Receipt{}, err
-	}
+	box := d.mailbox(r)
 	if r.Look || r.Redo {
-		present, err := d.repair(box, r)
+		where, present, err := d.search(r)
 		if err != nil {
 			return Receipt{}, err
 		}
 		if present || r.Redo {
-			return d.receipt(box)
+			return d.receipt(where)
 		}
 	}
 	if !box.Exists() {
@@ -108,30 +104,43 @@ func (d Deliverer) Repair(ctx context.Context, r Request) (present bool, receipt
 	if err := ctx.Err(); err != nil {
 		return false, Receipt{}, err
 	}
-	box, err := d.mailbox(r)
-	if err != nil {
-		return false, Receipt{}, err
-	}
-	if present, err = d.repair(box, r); err != nil || !present {
+	box, present, err := d.search(r)
+	if err != nil || !present {
 		return false, Receipt{}, err
 	}
 	receipt, err = d.receipt(box)
 	return err == nil, receipt, err
 }
 
-func (d Deliverer) mailbox(r Request) (maildir.Mailbox, error) {
+// mailbox is the folder where it exists, else the inbox. What stands behind the delimiter is the sender's to choose: a name
+// that no folder can have is that of one which does not exist.
+func (d Deliverer) mailbox(r Request) maildir.Mailbox {
+	inbox := maildir.Mailbox{FS: d.FS, Path: r.Mailbox}
+	if r.Folder == "" {
+		return inbox
+	}
 	path, err := maildir.FolderPath(r.Mailbox, r.Folder)
-	if err != nil {
-		return maildir.Mailbox{}, err
+	if folder := (maildir.Mailbox{FS: d.FS, Path: path}); err == nil && folder.Exists() {
+		return folder
 	}
-	box := maildir.Mailbox{FS: d.FS, Path: path}
-	if r.Folder != "" && !box.Exists() {
-		box.Path = r.Mailbox
-	}
-	return box, nil
+	return inbox
 }
 
-// repair finds the delivery's own file and makes sure of its content.
+// search repairs the delivery's own file, be it in the folder or in the inbox: the folder may be younger than the
+// delivery.
+func (d Deliverer) search(r Request) (box maildir.Mailbox, present bool, err error) {
+	box = d.mailbox(r)
+	if present, err = d.repair(box, r); err != nil || present || box.Path == r.Mailbox {
+		return box, present, err
+	}
+	inbox := maildir.Mailbox{FS: d.FS, Path: r.Mailbox}
+	if present, err = d.repair(inbox, r); present {
+		box = inbox
+	}
+	return box, present, err
+}
+
+// repair finds the delivery's own file in a box and makes sure of its content.
 func (d Deliverer) repair(box maildir.Mailbox, r Request) (present bool, err error) {
 	unique := maildir.Unique(r.ID, r.Index, d.Host)
 	path, err := box.Find(unique)
@@ -246,9 +255,6 @@ func outcome(err error) mta.Outcome {
 	switch {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		o.Code, o.Enhanced, o.Text = 452, "4.3.1", "no space left for the mailbox at the moment"
-	case errors.Is(err, maildir.ErrBadMailbox):
-		o.Text = "the mailbox's name cannot be used"
-		o.Cause = fmt.Errorf("check [mailboxes] path: %w", err)
 	}
 	return o
 }

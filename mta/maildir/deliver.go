@@ -178,7 +178,7 @@ func (b Mailbox) Exists() bool {
 type fileWriter struct {
 	f     durable.File
 	off   int64
-	lines int64
+	grows int64 // by so much on the wire
 	last  byte
 }
 
@@ -188,7 +188,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 	}
 	n, err := w.f.WriteAt(p, w.off)
 	w.off += int64(n)
-	w.lines += countLF(p[:n])
+	w.grows += grown(p[:n], w.last)
 	if n > 0 {
 		w.last = p[n-1]
 	}
@@ -197,7 +197,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 
 // wire is the size with CR LF line ends, the last line ended.
 func (w *fileWriter) wire() int64 {
-	n := w.off + w.lines
+	n := w.off + w.grows
 	if w.off > 0 && w.last != '\n' {
 		n += 2
 	}

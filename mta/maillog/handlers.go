@@ -71,11 +71,19 @@ func (j *journal) Handle(ctx context.Context, r slog.Record) error {
 	out.AddAttrs(slog.String(journalNames["event"], r.Message))
 	r.Attrs(func(a slog.Attr) bool {
 		if name, ok := journalNames[a.Key]; ok {
-			out.AddAttrs(slog.String(name, fmt.Sprint(a.Value.Any())))
+			out.AddAttrs(slog.String(name, value(a.Value)))
 		}
 		return true
 	})
 	return j.next.Handle(ctx, out)
+}
+
+// value is a field as the line has it, without quotation marks: times in the form of RFC 3339.
+func value(v slog.Value) string {
+	if v.Kind() == slog.KindTime {
+		return v.Time().Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	return fmt.Sprint(v.Any())
 }
 
 func (j *journal) WithAttrs([]slog.Attr) slog.Handler { return j }

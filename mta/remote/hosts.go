@@ -59,7 +59,8 @@ func (d *delivery) group(list []dns.MX) [][]string {
 		}
 		last := len(groups) - 1
 		if strings.EqualFold(m.Host, d.opt.Hostname) {
-			return groups[:last]
+			groups = groups[:last]
+			break
 		}
 		groups[last] = append(groups[last], m.Host)
 	}

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
@@ -51,6 +53,10 @@ func (d *delivery) outcome(p peer, state *tls.ConnectionState, stage string, r m
 		return d.deferred(451, "4.3.0", "message cannot be read just now", err)
 	case errors.Is(err, smtpc.ErrUnknown):
 		o = d.deferred(451, "4.4.2", "connection to "+p.host+" was lost after the message; it may arrive twice", err)
+	case errors.Is(err, smtp.ErrBadReply):
+		o = d.deferred(451, "4.5.0", p.host+" answers with what is no SMTP", err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		o = d.deferred(451, "4.4.2", p.host+" did not answer in time", err)
 	default:
 		o = d.deferred(451, "4.4.2", "connection to "+p.host+" was lost", err)
 	}

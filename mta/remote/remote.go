@@ -138,6 +138,9 @@ func (d *delivery) walk(ctx context.Context) {
 		d.remember(*bad)
 	}
 	for _, g := range groups {
+		if len(d.open) == 0 || d.exhausted(ctx) {
+			break // what is decided must not wait for the names of hosts that nobody needs
+		}
 		peers, own := d.peers(ctx, g)
 		if own {
 			if d.tried == 0 {

@@ -160,18 +160,33 @@ func TestHostsAreTriedByPreference(t *testing.T) {
 
 func TestEqualHostsAreTriedInRandomOrder(t *testing.T) {
 	n := newNetwork(t, "d.test. 60 IN MX 10 a.test.", "d.test. 60 IN MX 10 b.test.",
+		"backup.test. 60 IN MX 10 a.test.", "backup.test. 60 IN MX 10 b.test.", "backup.test. 60 IN MX 20 our.test.",
 		"a.test. 60 IN A 192.0.2.1", "b.test. 60 IN A 192.0.2.2")
-	first := map[string]bool{}
-	for i := 0; len(first) < 2 && i < 200; i++ {
-		n.dials = nil
-		n.send("d.test", "x@d.test")
-		if len(n.dials) != 2 {
-			t.Fatalf("dialled %v, want both", n.dials)
+	for _, domain := range []string{"d.test", "backup.test"} {
+		first := map[string]bool{}
+		for i := 0; len(first) < 2 && i < 200; i++ {
+			n.dials = nil
+			n.send(domain, "x@"+domain)
+			if len(n.dials) != 2 {
+				t.Fatalf("%s: dialled %v, want both", domain, n.dials)
+			}
+			first[n.dials[0]] = true
 		}
-		first[n.dials[0]] = true
+		if len(first) != 2 {
+			t.Errorf("%s: always %v first", domain, first)
+		}
 	}
-	if len(first) != 2 {
-		t.Errorf("always %v first", first)
+}
+
+func TestHostsThatAreNotNeededAreNotLookedUp(t *testing.T) {
+	n := newNetwork(t, "d.test. 60 IN MX 10 a.test.", "d.test. 60 IN MX 20 b.test.",
+		"a.test. 60 IN A 192.0.2.1", "b.test. 60 IN A 192.0.2.2")
+	n.host("192.0.2.1", &mtatest.Sink{})
+	n.expect("the first host", n.send("d.test", "x@d.test"), "delivered 250 2.0.0 by a.test")
+	for _, q := range n.zone.Queries() {
+		if strings.Contains(q, "b.test") {
+			t.Errorf("the second host was looked up: %s", q)
+		}
 	}
 }
 

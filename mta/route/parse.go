@@ -111,11 +111,11 @@ func aliasEntries(b []byte, fault func(int, error)) []aliasEntry {
 
 func parseEntry(s string) (name mta.Address, targets []mta.Address, err error) {
 	name, rest, err := parseName(s, ":")
-	if err != nil {
-		return name, nil, fmt.Errorf("name: %w", err)
-	}
 	rest, ok := strings.CutPrefix(rest, ":")
-	if !ok {
+	switch {
+	case err != nil && (ok || strings.HasPrefix(s, `"`)):
+		return name, nil, fmt.Errorf("name: %w", err)
+	case !ok:
 		return name, nil, errors.New(`want "name: target, target"`)
 	}
 	for rest = trimBlanks(rest); rest != ""; {

@@ -26,6 +26,8 @@ func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 		{"a: " + strings.Repeat("x", 65) + "\n", "f:1: target:"},
 		{"a@b@c: d\n", "f:1: name:"},
 		{": d\n", "f:1: name:"},
+		{"no colon on the line\n", `f:1: want "name: target`},
+		{"\"a: b\n", "f:1: name: quotation mark"},
 	} {
 		_, err := parseAliases("f", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

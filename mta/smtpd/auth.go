@@ -3,7 +3,6 @@ package smtpd
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -34,6 +33,9 @@ func (s *session) auth(args string) mta.Reply {
 		return reply(503, "5.5.1", "Not within a transaction")
 	}
 	mech, initial, _ := strings.Cut(args, " ")
+	if mech == "" {
+		return reply(501, "5.5.4", "Syntax: AUTH mechanism")
+	}
 	g := &gate{s: s}
 	ctx, cancel := context.WithTimeout(s.c.ctx, authTime+s.o.Idle)
 	defer cancel()
@@ -54,6 +56,9 @@ func (s *session) auth(args string) mta.Reply {
 		if rerr != nil {
 			s.fail(rerr)
 			return mta.Reply{}
+		}
+		if in.long {
+			return tooLong("AUTH")
 		}
 		if in.fault.Code != 0 {
 			return in.fault
@@ -93,27 +98,27 @@ func (g *gate) Authenticate(ctx context.Context, login, password string) (string
 	o, client := g.s.o, g.s.remote.Addr()
 	ctx, cancel := context.WithTimeout(ctx, authTime)
 	defer cancel()
-	if err := g.wait(ctx, client, login); err != nil {
+	if o.Logins == nil {
+		return o.Auth.Authenticate(ctx, login, password)
+	}
+	began := time.Now()
+	if err := wait(ctx, o.Logins.Delay(client, login)); err != nil {
 		return "", err
 	}
 	identity, err := o.Auth.Authenticate(ctx, login, password)
-	if o.Logins == nil {
-		return identity, err
-	}
 	switch {
 	case err == nil:
 		o.Logins.Succeeded(client, login)
 	case errors.Is(err, mta.ErrCredentials):
-		o.Logins.Failed(client, login)
+		// Who guesses over many connections at once was not slowed before. The refusal stands, however the wait ends.
+		_ = wait(ctx, o.Logins.Failed(client, login)-time.Since(began))
 	}
 	return identity, err
 }
 
-func (g *gate) wait(ctx context.Context, client netip.Addr, login string) error {
-	if g.s.o.Logins == nil {
-		return nil
-	}
-	t := time.NewTimer(g.s.o.Logins.Delay(client, login))
+// wait lets d go by; the context's end is its error.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

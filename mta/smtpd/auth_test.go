@@ -2,9 +2,13 @@ package smtpd_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
+	"encoding/binary"
+	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,15 +62,71 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 			c.send("AUTH PLAIN AGFsaWNlQGhlcmUudGVzdAB3cm9uZw==\r\n")
 			c.expect("535 5.7.8 ")
 		}
-		if d := time.Since(begin); d != 30*time.Second {
-			t.Errorf("three wrong passwords took %v, want 0s + 10s + 20s", d)
+		if d := time.Since(begin); d != 60*time.Second {
+			t.Errorf("three wrong passwords took %v, want 10s + 20s + 30s", d)
 		}
 		c.send("AUTH PLAIN AGFsaWNlQGhlcmUudGVzdABzZWNyZXQ=\r\n")
 		c.expect("235 ")
+		if d := time.Since(begin); d != 90*time.Second {
+			t.Errorf("the right one was answered after %v in all, want 90s", d)
+		}
 		if !logins.succeeded || logins.failures != 3 || logins.client != netip.MustParseAddr("192.0.2.1") {
 			t.Errorf("got %+v", logins)
 		}
 	})
+}
+
+// TestTLSEndsWithCloseNotify: without it a client cannot tell the end from a cut (RFC 5246 7.2.1, RFC 8446 6.1).
+func TestTLSEndsWithCloseNotify(t *testing.T) {
+	certs := mtatest.NewCerts(t, "mx.here.test")
+	q, log := &queue{}, &lines{}
+	o := options(q, log)
+	o.TLS = certs.Server
+	addr := serve(t, o, smtpd.Listener{Role: mta.RoleSubmission, TLS: smtpd.Implicit}, log)
+	raw := &tap{Conn: dial(t, addr)}
+	defer raw.Close()
+	cfg := certs.Client("mx.here.test")
+	cfg.MaxVersion = tls.VersionTLS12 // whose record types can be seen
+	nc := tls.Client(raw, cfg)
+	if _, err := io.WriteString(nc, "QUIT\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(nc); err != nil || !strings.HasSuffix(string(got), "closing connection\r\n") {
+		t.Errorf("got %q, %v; want the reply and the end", got, err)
+	}
+	const alert = 21
+	last := byte(0)
+	for b := raw.got.Bytes(); len(b) >= 5; {
+		last = b[0]
+		b = b[min(len(b), 5+int(binary.BigEndian.Uint16(b[3:]))):]
+	}
+	if last != alert {
+		t.Errorf("the last TLS record has type %d, want %d, an alert", last, alert)
+	}
+}
+
+// tap keeps what is read.
+type tap struct {
+	net.Conn
+	got bytes.Buffer
+}
+
+func (c *tap) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.got.Write(p[:n])
+	return n, err
+}
+
+// TestOverlongResponse: RFC 4954 4 has a code for it, and the dialogue stays in step.
+func TestOverlongResponse(t *testing.T) {
+	certs := mtatest.NewCerts(t, "mx.here.test")
+	q, log := &queue{}, &lines{}
+	o := options(q, log)
+	o.TLS = certs.Server
+	addr := serve(t, o, smtpd.Listener{Role: mta.RoleSubmission, TLS: smtpd.Implicit}, log)
+	nc := tls.Client(dial(t, addr), certs.Client("mx.here.test"))
+	mtatest.Dialogue(t, nc, "S: 220 .*\nC: EHLO c\n"+strings.Repeat("S: 250-.*\n", 6)+"S: 250 AUTH .*\nC: AUTH PLAIN\nS: 334 .*\nC: "+
+		strings.Repeat("A", 13_000)+"\nS: 500 5.5.6 .*\nC: NOOP\nS: 250 .*\n", nil)
 }
 
 func TestStalledHandshakeIsCut(t *testing.T) {

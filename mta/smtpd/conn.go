@@ -159,6 +159,7 @@ func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drain = true
+	_ = c.SetWriteDeadline(time.Now().Add(min(c.idle, c.last))) // of a write under way to a client that does not read
 	if c.phase == inCommand {
 		_ = c.SetReadDeadline(time.Unix(1, 0)) // a connection that takes no deadline is gone
 	}

@@ -201,6 +201,16 @@ S: 250 .*
 	}
 }
 
+// TestPeerWithoutCredentialsIsTurnedAway: as a fault of ours, whose detail stays here.
+func TestPeerWithoutCredentialsIsTurnedAway(t *testing.T) {
+	q, log := &queue{}, &lines{}
+	addr := serve(t, options(q, log), smtpd.Listener{Role: mta.RoleLocal}, log) // TCP has no credentials
+	mtatest.Dialogue(t, dial(t, addr), "S: 421 4.3.0 mx.here.test cannot take the connection now, try again later\nEOF\n", nil)
+	if want := "peer credentials: not a unix socket"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not say %q", want)
+	}
+}
+
 // TestOverlongCommands: refused with the right code, in step, whatever buffer they arrive in.
 func TestOverlongCommands(t *testing.T) {
 	q, log := &queue{}, &lines{}

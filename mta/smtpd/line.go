@@ -18,6 +18,7 @@ var errEndlessLine = errors.New("command line without an end")
 type line struct {
 	text  []byte // valid until the next read
 	fault mta.Reply
+	long  bool // that is the fault
 }
 
 // readLine reads up to the next LF. A line beyond what any command may have is read to its end and refused, so that
@@ -50,7 +51,7 @@ func (s *session) readLine() (line, error) {
 		switch {
 		case err == nil && skipped > 0:
 			verb, _, _ := bytes.Cut(long, []byte(" "))
-			return line{fault: tooLong(string(bytes.ToUpper(verb)))}, nil
+			return line{fault: tooLong(string(bytes.ToUpper(verb))), long: true}, nil
 		case err == nil:
 			return s.cutEnd(long), nil
 		}

@@ -43,7 +43,7 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, login, password string) (identity string, err error)
 }
 
-// Logins slows down who guesses passwords.
+// Logins slows down who guesses passwords: Delay is how long to wait before a check, Failed how long a refusal takes in all.
 type Logins interface {
 	Delay(client netip.Addr, login string) time.Duration
 	Failed(client netip.Addr, login string) time.Duration

@@ -13,6 +13,8 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/smtp"
@@ -72,7 +74,7 @@ func newSessionID() string {
 // run holds the session from the first octet to the last, and closes the connection.
 func (s *session) run() {
 	defer s.release()
-	defer s.c.Close()
+	defer func() { _ = s.c.Close() }() // of what the connection is by then: TLS says goodbye (RFC 8446 6.1)
 	defer func() {
 		if p := recover(); p != nil { // one client must not end the sessions of all others
 			s.o.Log.SMTPFault(s.who(), "session", "", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
@@ -98,14 +100,16 @@ func (s *session) run() {
 // admit identifies the client and asks whether there is room for it. leave gives the room back.
 func (s *session) admit() (leave func(), ok bool) {
 	leave = func() {}
+	refusal := reply(421, "4.3.0", s.o.Hostname+" cannot take the connection now, try again later")
 	client, err := s.identify()
 	if err == nil && s.o.Conns != nil {
+		refusal = reply(421, "4.7.0", s.o.Hostname+" too many connections, try again later")
 		leave, err = s.o.Conns.Admit(client)
 	}
 	if err != nil {
 		s.o.Log.SMTPTurnedAway(s.who(), err)
 		if s.l.TLS != Implicit { // there, nobody could read it
-			s.write(reply(421, "4.7.0", s.o.Hostname+" too many connections, try again later"))
+			s.write(refusal)
 			s.finish()
 		}
 		return nil, false
@@ -139,7 +143,8 @@ func (s *session) fail(err error) {
 		s.write(reply(500, "5.5.2", "Line too long, closing connection"))
 	case errors.Is(err, errFarTooBig):
 		s.write(s.tooBig())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		s.reason = "connection lost"
 	}
 }

@@ -209,6 +209,23 @@ func TestNothingIsCutBetweenDotAndReply(t *testing.T) {
 	})
 }
 
+// TestClientThatDoesNotReadDoesNotHoldUpTheEnd: not even where the reply to its message is what it does not read.
+func TestClientThatDoesNotReadDoesNotHoldUpTheEnd(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, ln *pipes, q *queue, stop func() error) {
+		c := newClient(t, ln)
+		c.toData()
+		c.send("hello\r\n.\r\n")
+		synctest.Wait() // the reply is being written
+		begin := time.Now()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d > 10*time.Second || len(q.all()) != 1 {
+			t.Errorf("stopped after %v with %d messages, want 10s at most and 1", d, len(q.all()))
+		}
+	})
+}
+
 func TestTooManyConnections(t *testing.T) {
 	inBubble(t, func(o *smtpd.Options) { o.Conns = &one{} }, func(t *testing.T, ln *pipes, _ *queue, _ func() error) {
 		first := newClient(t, ln)

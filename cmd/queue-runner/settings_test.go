@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/daemon"
+)
+
+// A supervisor that starts the daemon again and again must see that only the operator can help.
+func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(dir string)
+		want   int
+	}{
+		{"user without a domain", func(dir string) { write(t, filepath.Join(dir, "users"), "alice\n") }, daemon.ExitConfig},
+		{"users that others can read", func(dir string) { _ = os.Chmod(filepath.Join(dir, "users"), 0o644) }, daemon.ExitConfig},
+		{"no users file", func(dir string) { _ = os.Remove(filepath.Join(dir, "users")) }, daemon.ExitIOError},
+		{"alias without a target", func(dir string) { write(t, filepath.Join(dir, "aliases"), "team:\n") }, daemon.ExitConfig},
+		{"no aliases file", func(dir string) { _ = os.Remove(filepath.Join(dir, "aliases")) }, daemon.ExitIOError},
+		{"nothing wrong", func(string) {}, 0},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "aliases"), "team: alice\n")
+		path := instance(t, dir, "[domains.\"example.net\"]\naliases = \""+filepath.Join(dir, "aliases")+"\"\n")
+		cfg, err := config.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(dir)
+		_, err = (&builder{path: path, spool: cfg.Spool.Path}).settings(cfg)
+		if got := daemon.ExitStatus(err); got != c.want {
+			t.Errorf("%s: got status %d of %v, want %d", c.name, got, err, c.want)
+		}
+	}
+}
