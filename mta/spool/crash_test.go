@@ -13,7 +13,11 @@ const scenarioSteps = 60
 
 // TestNothingIsLostOrDoubledWithoutCrash plays scenarios on a disk that does what it is told.
 func TestNothingIsLostOrDoubledWithoutCrash(t *testing.T) {
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 80
+	}
+	for seed := range seeds {
 		w := newWorld(seed)
 		if err := w.run(scenarioSteps); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -94,6 +98,38 @@ func TestRepeatedCrashes(t *testing.T) {
 			again[i] = 1 + w.rng.IntN(60)
 		}
 		w.crashAt(w.disk.Ops()+1+w.rng.IntN(80), w.rng.IntN(2) == 0, again...)
+		if err := w.run(scenarioSteps); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestMixedCrashes lets machines crash every few operations, by the death of a process or by a power loss in turn: what
+// a start-up trusted after the first must be there after the second.
+func TestMixedCrashes(t *testing.T) {
+	seeds := uint64(800)
+	if testing.Short() {
+		seeds = 150
+	}
+	for seed := range seeds {
+		w := newWorld(seed)
+		n := w.disk.Ops() + 1 + w.rng.IntN(120)
+		left := 6
+		w.disk.Hook = func(op simdisk.Op) error {
+			if op.Seq < n || op.Proc == "reader" || op.Proc == "look" || left == 0 {
+				return nil
+			}
+			left--
+			n = op.Seq + 1 + w.rng.IntN(40)
+			if w.rng.IntN(2) == 0 {
+				w.crashed = "power"
+				w.disk.PowerOff()
+			} else {
+				w.crashed = op.Proc
+				w.disk.KillLocked(op.Proc)
+			}
+			return simdisk.ErrDead
+		}
 		if err := w.run(scenarioSteps); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

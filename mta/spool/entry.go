@@ -56,6 +56,9 @@ func parseEntry(b []byte) (entry, error) {
 		return entry{}, err
 	}
 	if e.Reported != nil {
+		if len(e.Reported) == 0 {
+			return entry{}, errors.New("report about nobody")
+		}
 		for _, r := range e.Reported {
 			if r < 0 {
 				return entry{}, errors.New("negative recipient")

@@ -111,7 +111,7 @@ func (m *Message) apply(e entry) bool {
 		}
 		return true
 	}
-	if e.R >= len(m.rcpts) || e.N <= m.rcpts[e.R].n {
+	if e.R >= len(m.rcpts) || e.N <= m.rcpts[e.R].n || m.rcpts[e.R].state == rcptExpanded {
 		return false
 	}
 	r := &m.rcpts[e.R]

@@ -20,6 +20,9 @@ func (w *world) step() {
 		w.acceptPair()
 	case n == 4:
 		w.now = w.now.Add(4 * time.Second)
+		if w.rng.IntN(8) == 0 {
+			w.now = w.now.Add(11 * time.Minute) // tmp/ and large/ are looked through
+		}
 		w.writer.Rotate()
 	case n == 5:
 		w.read()
@@ -59,7 +62,7 @@ func (w *world) pick() *spool.Message {
 
 // finish lets the system come to rest without further crashes: all that can be done is done, and reclaimed.
 func (w *world) finish() {
-	w.disk.Hook = nil
+	w.disk.Hook, w.resting = nil, true
 	for round := 0; round < 40; round++ {
 		if w.store == nil {
 			w.startRunner()

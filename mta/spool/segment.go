@@ -133,8 +133,10 @@ func (g *segment) append(k kind, parts ...[]byte) (off int64, err error) {
 	if n > recordHead+maxPayload {
 		return 0, fmt.Errorf("record of %d octets", n)
 	}
-	if err := g.grow(n); err != nil {
-		return 0, err
+	if k != kindCommit && k != kindClose { // these two have their room reserved
+		if err := g.grow(n); err != nil {
+			return 0, err
+		}
 	}
 	g.buf = appendRecord(g.buf[:0], g.nonce, g.off, k, parts...)
 	if _, err := g.f.WriteAt(g.buf, g.off); err != nil {

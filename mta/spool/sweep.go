@@ -11,7 +11,7 @@ import (
 
 const (
 	// TmpAge is the age from which a file in tmp/ that nobody has locked is removed. It must be more than any session
-	// takes: config.MaxSessionTimeout is below it.
+	// takes: the bound of SMTPD.SessionTimeout in mta/config is below it.
 	TmpAge = 36 * time.Hour
 	// sweepEvery is how often tmp/ and large/ are looked through.
 	sweepEvery = 10 * time.Minute

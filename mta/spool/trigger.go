@@ -63,7 +63,11 @@ func (t *Trigger) Close() {
 // It returns when ctx ends, or at once with an error when the FIFO cannot be used.
 func ListenTrigger(ctx context.Context, root string, woken chan<- struct{}) error {
 	path := filepath.Join(root, nameTrigger)
-	if err := syscall.Mkfifo(path, 0o620); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := syscall.Mkfifo(path, 0o620)
+	if err == nil {
+		err = os.Chmod(path, 0o620) // whatever the umask
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return &fs.PathError{Op: "mkfifo", Path: path, Err: err}
 	}
 	// Open for writing too: with a writer of our own there is never an end of file.

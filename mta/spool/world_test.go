@@ -30,6 +30,7 @@ type world struct {
 	pair   *interleave
 	sync   string // [spool] sync of this machine
 	active []*spool.Message
+	unsure bool // a Flush failed: no delivery begins before one succeeds
 
 	msgs     map[mta.ID]*ghost
 	order    []*ghost
@@ -38,7 +39,11 @@ type world struct {
 	excused  map[part]bool      // ... one of them may have come twice
 	crashed  string             // "power", or the name of the process that died
 	powered  bool               // a power loss happened
+	shape    string             // of the next messages; chosen by the seed where it is empty
+	large    bool               // ... with a shape: they are
+	resting  bool               // no more crashes, and nothing at the same time as something else
 	startErr error              // of the last start of queue-runner that failed
+	before   map[*delivery]bool // what the checkpoint that is under way makes last
 	failures []string
 }
 
@@ -111,8 +116,8 @@ func (w *world) startSMTPD() {
 // startRunner starts queue-runner: the spool's start-up, then the look for what earlier runs delivered. It is ready
 // only when both went well.
 func (w *world) startRunner() {
-	fsys := w.disk.Process("runner")
-	w.store, w.active = nil, nil
+	fsys := &busy{FS: w.disk.Process("runner"), w: w}
+	w.store, w.active, w.unsure = nil, nil, false
 	w.deliv = local.Deliverer{FS: fsys, Host: "h", Sync: w.sync}
 	s, err := spool.Open(spool.Options{FS: fsys, Root: "/spool/q", Boot: w.bootID(), Now: w.clock})
 	if err != nil {
@@ -215,20 +220,28 @@ func (w *world) accept() {
 
 // begin makes a client with a message: commit sends it, finish notes the answer.
 func (w *world) begin() (finish, commit func()) {
-	g := &ghost{kinds: shapes[w.rng.IntN(len(shapes))], member: map[int]bool{}}
+	g := &ghost{kinds: w.shape, member: map[int]bool{}}
+	large, abort := w.large, false
+	if g.kinds == "" {
+		g.kinds, large, abort = shapes[w.rng.IntN(len(shapes))], w.rng.IntN(6) == 0, w.rng.IntN(12) == 0
+	}
 	in := w.writer.Begin()
 	g.id = in.ID()
 	g.body = fmt.Sprintf("Subject: %s\r\n\r\n%s\r\n", g.id, strings.Repeat("text ", w.rng.IntN(20)))
-	if w.rng.IntN(6) == 0 {
+	if large {
 		g.body += strings.Repeat("a long line of a large message\r\n", spool.LargeSize/30)
 	}
 	w.msgs[g.id] = g
 	w.order = append(w.order, g)
+	return w.session(in, g, abort)
+}
+
+// session is what the client and smtpd do with a message that has a body.
+func (w *world) session(in *spool.Incoming, g *ghost, abort bool) (finish, commit func()) {
 	env := &mta.Envelope{Role: mta.RoleMX, Sender: address('R', 9)}
 	for i := range g.kinds {
 		env.Rcpts = append(env.Rcpts, mta.Recipient{Address: address(g.kinds[i], i)})
 	}
-	abort := w.rng.IntN(12) == 0
 	var err error
 	commit = func() {
 		_, err = io.WriteString(in, g.body)
@@ -265,7 +278,10 @@ func (w *world) attempt(m *spool.Message) {
 	}
 	defer l.Close()
 	for i, r := range l.Rcpts {
-		if w.crashed != "" || w.store.Flush() != nil {
+		if w.unsure {
+			w.flush()
+		}
+		if w.crashed != "" || w.unsure {
 			return
 		}
 		if r.State == spool.ToDo {
@@ -319,6 +335,7 @@ func (w *world) deliverLocal(m *spool.Message, l *spool.Loaded, i int, r spool.R
 	}
 	d := w.part(part{m.ID(), i})
 	d.written, d.lasting = false, false
+	delete(w.before, d)
 	if receipt.Synced {
 		w.store.Record(m, i, spool.Result{Outcome: o})
 		d.written = w.crashed == ""
@@ -359,8 +376,14 @@ func (w *world) expand(m *spool.Message, l *spool.Loaded, i int, kind byte) {
 			return &mta.Envelope{Role: mta.RoleForward, Rcpts: []mta.Recipient{{Address: address('R', 40)}}}, err
 		}
 	}
-	// After an error the child waits for a Flush that succeeds: attempt begins with one.
-	if child, _ := w.store.Expand(m, i, members, forward); child != nil && w.crashed == "" {
+	child, err := w.store.Expand(m, i, members, forward)
+	w.made(child, err)
+}
+
+// made takes a report or forward; after an error it waits, like all else, for a Flush that succeeds.
+func (w *world) made(child *spool.Message, err error) {
+	w.unsure = w.unsure || err != nil
+	if child != nil && w.crashed == "" {
 		w.active = append(w.active, child)
 	}
 }
@@ -380,33 +403,34 @@ func (w *world) report(m *spool.Message) {
 	if len(failed) == 0 || w.crashed != "" {
 		return
 	}
-	child, _ := w.store.Report(m, failed, func(id mta.ID, c io.Writer) (*mta.Envelope, error) {
+	child, err := w.store.Report(m, failed, func(id mta.ID, c io.Writer) (*mta.Envelope, error) {
 		_, err := fmt.Fprintf(c, "Subject: report %s\r\n\r\n%v\r\n", id, failed)
 		return &mta.Envelope{Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: address('R', 0)}}}, err
 	})
-	if child != nil && w.crashed == "" {
-		w.active = append(w.active, child)
-	}
+	w.made(child, err)
 }
 
 func (w *world) checkpoint() {
-	before := map[*delivery]bool{}
+	w.before = map[*delivery]bool{}
 	for p, d := range w.parts {
 		if w.localPart(p) {
-			before[d] = true
+			w.before[d] = true
 		}
 	}
 	redo, err := w.store.Checkpoint()
 	w.active = append(w.active, redo...)
 	if err == nil && w.crashed == "" {
-		for d := range before {
+		for d := range w.before {
 			d.written, d.lasting = true, true
 		}
 	}
+	w.unsure = w.unsure || err != nil
 }
 
 func (w *world) flush() {
-	if w.store.Flush() == nil && w.crashed == "" {
+	err := w.store.Flush()
+	w.unsure = err != nil
+	if err == nil && w.crashed == "" {
 		for _, d := range w.parts {
 			if d.written {
 				d.lasting = true
