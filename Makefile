@@ -27,7 +27,7 @@ demo: all
 	bin/posthouse-demo $(if $(filter-out 0 no,$(ONCE)),--once)
 
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 check: gofmt vet staticcheck race tidy manlint
 
@@ -42,7 +42,7 @@ staticcheck:
 
 # The race detector needs cgo. The crash tests are long under it, and deterministic: `make test` runs them in full.
 race:
-	CGO_ENABLED=1 $(GO) test -race -short ./...
+	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short ./...
 
 tidy:
 	$(GO) mod tidy -diff

@@ -1,0 +1,7 @@
+// Package e2e holds the tests of the whole system: each starts the real programs on a private instance under a temporary
+// folder, speaks SMTP and POP3 with them (by its own clients and by mail programs that others wrote), and kills them,
+// fills their disk and damages their files. It has no code of its own beside its tests.
+//
+// What a mail program or the machine lacks skips a test; with CI=true in the environment it fails it.
+// POSTHOUSE_CRASH=full makes the crash test a long one, POSTHOUSE_SLOW=1 waits for the timeouts that take minutes.
+package e2e
