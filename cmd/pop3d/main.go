@@ -28,6 +28,9 @@ func run(ctx context.Context, app *daemon.App) error {
 		}
 		return err
 	})
+	if err := app.ServeMetrics(); err != nil {
+		return err
+	}
 	listeners, err := listen(app)
 	if err != nil {
 		return err

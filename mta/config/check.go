@@ -15,6 +15,7 @@ func (r *reader) check() {
 	r.checkTLS()
 	r.checkSMTPD()
 	r.checkPOP3D()
+	r.checkMetrics()
 	r.checkQueue()
 	r.checkOutbound()
 	r.checkRoutes()

@@ -248,7 +248,7 @@ type POP3Listen struct {
 type Metrics struct {
 	SMTPD       string `toml:"smtpd" off:""`
 	QueueRunner string `toml:"queue_runner" off:""`
-	POP3D       string `toml:"pop3d" off:""`
+	POP3D       string `toml:"pop3d"` // an address as in SMTPListen; "": none
 }
 
 // ACME is the table [acme].

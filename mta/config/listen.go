@@ -172,3 +172,25 @@ func (r *reader) checkDefaultDomain() {
 		p.DefaultDomain = names[0]
 	}
 }
+
+// checkMetrics checks the listeners of [metrics], beside those for mail.
+func (r *reader) checkMetrics() {
+	seen := map[string]*node{}
+	remember := func(address string, n *node) {
+		if _, where, err := SplitListen(address); err == nil {
+			seen[where] = n
+		}
+	}
+	for i, l := range r.cfg.SMTPD.Listen {
+		remember(l.Address, r.root.get("smtpd", "listen").item(i))
+	}
+	for i, l := range r.cfg.POP3D.Listen {
+		remember(l.Address, r.root.get("pop3d", "listen").item(i))
+	}
+	m := r.cfg.Metrics
+	for _, l := range []struct{ name, address string }{{"smtpd", m.SMTPD}, {"queue_runner", m.QueueRunner}, {"pop3d", m.POP3D}} {
+		if n := r.root.get("metrics", l.name); n != nil && l.address != "" {
+			r.listenAddress(n, "metrics."+l.name, l.address, seen)
+		}
+	}
+}

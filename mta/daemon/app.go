@@ -27,11 +27,13 @@ type App struct {
 	notify func(state string)
 	exit   func(int)
 	ready  chan struct{} // closed by the first Ready
+	health healthCell
 
-	mu        sync.Mutex // guards what follows
-	reload    []func(*config.Config) error
-	inherited []inherited
-	isReady   bool
+	mu           sync.Mutex // guards what follows
+	reload       []func(*config.Config) error
+	inherited    []inherited
+	isReady      bool
+	closeMetrics func() // nil where none are served
 }
 
 // Config is the configuration that is in force. It never changes; a reload makes another one.
@@ -56,6 +58,7 @@ func (a *App) Ready() error {
 	defer a.mu.Unlock()
 	if !a.isReady {
 		a.isReady = true
+		a.health.ready()
 		a.Log.Ready(a.Name)
 		a.notify(systemd.SdNotifyReady)
 		close(a.ready)
@@ -98,6 +101,7 @@ func (a *App) watch(signals <-chan os.Signal, cancel context.CancelFunc, over <-
 				return
 			default:
 				stopping = true
+				a.health.stop()
 				a.Log.Stopping(s.String())
 				a.notify(systemd.SdNotifyStopping)
 				cancel()

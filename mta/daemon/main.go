@@ -90,6 +90,7 @@ func (a *App) run(run Run, signals <-chan os.Signal) error {
 		a.watch(signals, cancel, over)
 	}()
 	err := run(ctx, a)
+	a.endMetrics()
 	close(over)
 	<-watched
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
