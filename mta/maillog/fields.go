@@ -54,4 +54,6 @@ var journalNames = map[string]string{
 	"deferred":  "DEFERRED",
 	"segments":  "SEGMENTS",
 	"journal":   "JOURNAL_RECORDS",
+	"filter":    "FILTER",
+	"verdict":   "VERDICT",
 }

@@ -48,10 +48,12 @@ type conn struct {
 	phase phase
 	drain bool
 	cut   bool
+
+	draining chan struct{} // closed by the first Drain
 }
 
 func newConn(c net.Conn, o *Options) *conn {
-	k := &conn{Conn: c, idle: o.Idle, last: o.Shutdown, end: time.Now().Add(o.Session), rate: o.MinRate}
+	k := &conn{Conn: c, idle: o.Idle, last: o.Shutdown, end: time.Now().Add(o.Session), rate: o.MinRate, draining: make(chan struct{})}
 	if k.last == 0 {
 		k.last = 5 * time.Second
 	}
@@ -158,6 +160,9 @@ func (c *conn) handshake(d time.Duration) error {
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.drain {
+		close(c.draining)
+	}
 	c.drain = true
 	_ = c.SetWriteDeadline(time.Now().Add(min(c.idle, c.last))) // of a write under way to a client that does not read
 	if c.phase == inCommand {

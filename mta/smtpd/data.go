@@ -91,6 +91,9 @@ func (s *session) content(in Incoming) (mta.Reply, error) {
 		return r, nil
 	}
 	e := s.envelope(in.ID(), a)
+	if r, done := s.judge(in, e, a.size); done {
+		return r, nil
+	}
 	switch err := in.Commit(e); {
 	case errors.Is(err, spool.ErrUnknown):
 		s.o.Log.SMTPFateUnknown(s.who(), in.ID(), sender, err)
@@ -100,6 +103,7 @@ func (s *session) content(in Incoming) (mta.Reply, error) {
 		return spoolReply(err), nil
 	}
 	s.o.Log.SMTPAccepted(s.who(), e, s.proto())
+	s.settle(mta.Committed)
 	return reply(250, "2.0.0", "Queued as "+string(in.ID())), nil
 }
 

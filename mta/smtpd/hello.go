@@ -47,8 +47,15 @@ func (s *session) greet(name string) mta.Reply {
 	}
 	s.helo = name
 	s.reset()
-	return mta.Reply{}
+	r := s.ask(mta.AtHello, &s.tx, mta.Address{})
+	if r.Code != 0 {
+		s.helo = ""
+	}
+	return r
 }
 
 // reset forgets the transaction.
-func (s *session) reset() { s.tx = transaction{} }
+func (s *session) reset() {
+	s.tx = transaction{}
+	s.settle(0)
+}

@@ -42,6 +42,10 @@ func (s *session) beginMail(args string) (r mta.Reply, sender string) {
 	if r := s.checkDisk("mail"); r.Code != 0 {
 		return r, sender
 	}
+	if r := s.ask(mta.AtSender, &tx, mta.Address{}); r.Code != 0 {
+		s.settle(0)
+		return r, sender
+	}
 	s.tx = tx
 	return reply(250, "2.1.0", "OK"), sender
 }

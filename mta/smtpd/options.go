@@ -65,6 +65,7 @@ type Options struct {
 	Logins  Logins             // nil: no delays
 	Conns   Conns              // nil: no bounds
 	TLS     func() *tls.Config // nil, or returns nil: no TLS
+	Filters Filters            // nil: none
 	Disk    func() error       // asked at MAIL and DATA; an error is 452 4.3.1. nil: not asked
 	Peer    func(net.Conn) (Peer, error)
 	Log     *maillog.Log

@@ -51,6 +51,9 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if r := s.route(to); r.Code != 0 {
 		return r, shown
 	}
+	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {
+		return r, shown
+	}
 	s.tx.seen[to] = true
 	s.tx.rcpts = append(s.tx.rcpts, mta.Recipient{Address: to})
 	return reply(250, "2.1.5", "OK"), shown

@@ -36,10 +36,11 @@ type session struct {
 	tls     *tls.ConnectionState
 	login   string
 	tx      transaction
-	maxSize int64  // of a message
-	errs    int    // commands refused for good
-	end     bool   // the session ends behind this reply
-	reason  string // why, for the log; "" = QUIT
+	filters FilterSession // nil: none
+	maxSize int64         // of a message
+	errs    int           // commands refused for good
+	end     bool          // the session ends behind this reply
+	reason  string        // why, for the log; "" = QUIT
 }
 
 // transaction is what MAIL begins and RSET, EHLO or the end of DATA ends (RFC 5321 3.3).
@@ -88,6 +89,10 @@ func (s *session) run() {
 	defer leave()
 	defer func() { s.o.Log.SMTPClosed(s.who(), s.reason) }()
 	if s.l.TLS == Implicit && !s.startTLS() {
+		return
+	}
+	defer s.endFilters()
+	if !s.askConnect() {
 		return
 	}
 	s.write(reply(220, "", s.o.Hostname+" ESMTP Posthouse"))
