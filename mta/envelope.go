@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -83,6 +84,12 @@ type DeliverBy struct {
 	At   time.Time `json:"at"`
 	Mode string    `json:"mode"` // R or N, T behind it for a trace
 }
+
+// Return says that the message comes back when it is late; otherwise its sender is told, and it is tried on.
+func (d DeliverBy) Return() bool { return strings.HasPrefix(d.Mode, "R") }
+
+// Trace says that each host that hands the message on tells the sender so.
+func (d DeliverBy) Trace() bool { return strings.HasSuffix(d.Mode, "T") }
 
 // Range is Len octets of a content from offset Off.
 type Range struct {

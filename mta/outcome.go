@@ -31,6 +31,8 @@ type Outcome struct {
 	Host     string // who said it: the remote server's name, "" for ourselves
 	Addr     string // the remote's address and port
 	TLS      string // protocol and cipher of the connection, "" = none
+	DSN      bool   // of a success off this host: Host takes over the reports that the sender asked for (RFC 3461)
+	By       bool   // ... and the deadline (RFC 2852)
 	At       time.Time
 	Cause    error // local detail, for the log alone
 }

@@ -110,12 +110,9 @@ var _ runner.Remote = carrier{}
 
 // Deliver implements runner.Remote.
 func (x carrier) Deliver(ctx context.Context, t runner.Transaction) []mta.Outcome {
-	r := remote.Request{
-		Dest: t.Dest, Sender: t.Envelope.Sender, SMTPUTF8: t.Envelope.SMTPUTF8,
-		Content: message.NewReader(t.Envelope.Prepend, t.Envelope.Cut, t.Content, t.Size),
-	}
-	for _, rcpt := range t.Rcpts {
-		r.Rcpts = append(r.Rcpts, rcpt.Address)
-	}
-	return x.c.Deliver(ctx, r)
+	e := t.Envelope
+	return x.c.Deliver(ctx, remote.Request{
+		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
+		Content: message.NewReader(e.Prepend, e.Cut, t.Content, t.Size),
+	})
 }

@@ -83,7 +83,7 @@ func (t *trip) send(ctx context.Context) error {
 	}
 	t.now("smtpd         AUTH: %s has logged in", alice)
 	results, _, err := c.Send(smtpc.Message{
-		From: from, Rcpts: []mta.Address{to}, Size: int64(len(t.content)), EightBit: true, Content: strings.NewReader(string(t.content)),
+		From: from, Rcpts: []mta.Recipient{{Address: to}}, Size: int64(len(t.content)), EightBit: true, Content: strings.NewReader(string(t.content)),
 	})
 	if err == nil {
 		err = results[0].Err

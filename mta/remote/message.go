@@ -58,19 +58,20 @@ func (d *delivery) look() (shape, error) {
 func (d *delivery) message(p peer, c *smtpc.Client, s shape) (m smtpc.Message, index []int) {
 	m = smtpc.Message{From: aLabels(d.r.Sender), Size: d.r.Content.Size(), EightBit: s.eightBit, Content: d.r.Content}
 	m.SMTPUTF8 = !m.From.IsASCII() || d.r.SMTPUTF8 && s.header8
-	for i, a := range d.r.Rcpts {
+	m.Ret, m.EnvID, m.By = d.r.Ret, d.r.EnvID, d.r.By
+	for i, r := range d.r.Rcpts {
 		if !d.open[i] {
 			continue
 		}
-		a = aLabels(a)
-		if !a.IsASCII() {
+		r.Address = aLabels(r.Address)
+		if !r.Address.IsASCII() {
 			if !c.Extensions().Has("SMTPUTF8") {
 				d.settle(i, d.unfit(p, c, smtpc.ErrNoUTF8))
 				continue
 			}
 			m.SMTPUTF8 = true
 		}
-		m.Rcpts = append(m.Rcpts, a)
+		m.Rcpts = append(m.Rcpts, r)
 		index = append(index, i)
 	}
 	return m, index
@@ -92,6 +93,8 @@ func (d *delivery) unfit(p peer, c *smtpc.Client, err error) mta.Outcome {
 		r = mta.Reply{Code: 552, Enhanced: "5.3.4", Text: p.host + ": " + err.Error()}
 	case errors.Is(err, smtpc.ErrNo8Bit):
 		r = mta.Reply{Code: 554, Enhanced: "5.6.3", Text: p.host + ": " + err.Error()}
+	case errors.Is(err, smtpc.ErrDeadline):
+		r = mta.Reply{Code: 554, Enhanced: "5.4.7", Text: p.host + ": " + err.Error()}
 	default:
 		r = mta.Reply{Code: 553, Enhanced: "5.6.7", Text: p.host + ": " + err.Error()}
 	}

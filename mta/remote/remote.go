@@ -32,8 +32,11 @@ type Content interface {
 type Request struct {
 	Dest     mta.Destination
 	Sender   mta.Address
-	Rcpts    []mta.Address
-	SMTPUTF8 bool // the message came with that parameter
+	Rcpts    []mta.Recipient
+	SMTPUTF8 bool           // the message came with that parameter
+	Ret      string         // RET and
+	EnvID    string         // ENVID as they came (RFC 3461)
+	By       *mta.DeliverBy // nil: no deadline
 	Content  Content
 }
 

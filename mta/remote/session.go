@@ -152,6 +152,8 @@ func (d *delivery) transact(ctx context.Context, p peer, c *smtpc.Client, note e
 	}
 	for k, res := range results {
 		o := d.outcome(p, c.TLS(), res.Stage, res.Reply, res.Err)
+		o.DSN = o.Status == mta.Delivered && c.Extensions().Has("DSN")
+		o.By = o.Status == mta.Delivered && c.Extensions().Has("DELIVERBY")
 		if note != nil {
 			o.Cause = errors.Join(o.Cause, note)
 		}

@@ -7,10 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	gosasl "github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
@@ -31,7 +35,7 @@ func addr(s string) mta.Address {
 func message(text string, rcpts ...string) smtpc.Message {
 	m := smtpc.Message{From: addr("alice@example.test"), Size: int64(len(text)), Content: strings.NewReader(text)}
 	for _, r := range rcpts {
-		m.Rcpts = append(m.Rcpts, addr(r))
+		m.Rcpts = append(m.Rcpts, mta.Recipient{Address: addr(r)})
 	}
 	return m
 }
@@ -191,6 +195,10 @@ func TestRefusedHello(t *testing.T) {
 
 func TestParametersFollowTheExtensions(t *testing.T) {
 	full := []string{"SIZE 100", "8BITMIME", "SMTPUTF8"}
+	by := func(left time.Duration, mode string) func(*smtpc.Message) {
+		return func(m *smtpc.Message) { m.By = &mta.DeliverBy{At: time.Now().Add(left), Mode: mode} }
+	}
+	dsn := func(m *smtpc.Message) { m.Ret, m.EnvID = "HDRS", "QQ+2B314" }
 	for _, c := range []struct {
 		ext  []string
 		edit func(*smtpc.Message)
@@ -203,6 +211,17 @@ func TestParametersFollowTheExtensions(t *testing.T) {
 		{full, func(m *smtpc.Message) {}, fmt.Sprintf("FROM:<alice@example.test> SIZE=%d", len(text)), nil},
 		{full, func(m *smtpc.Message) { m.EightBit, m.SMTPUTF8 = true, true }, fmt.Sprintf("FROM:<alice@example.test> SIZE=%d BODY=8BITMIME SMTPUTF8", len(text)), nil},
 		{nil, func(m *smtpc.Message) { m.From = mta.Address{} }, "FROM:<>", nil},
+		{nil, dsn, "FROM:<alice@example.test>", nil},
+		{[]string{"DSN"}, dsn, "FROM:<alice@example.test> RET=HDRS ENVID=QQ+2B314", nil},
+		{[]string{"DSN"}, func(m *smtpc.Message) { m.Ret, m.EnvID = "ALL", "a b" }, "FROM:<alice@example.test>", nil},
+		{[]string{"DSN"}, func(m *smtpc.Message) { m.EnvID = strings.Repeat("x", 101) }, "FROM:<alice@example.test>", nil},
+		{[]string{"DELIVERBY"}, by(time.Hour, "RT"), "FROM:<alice@example.test> BY=3600;RT", nil},
+		{[]string{"DELIVERBY 3000"}, by(time.Hour, "R"), "FROM:<alice@example.test> BY=3600;R", nil},
+		{[]string{"DELIVERBY 3601,x"}, by(time.Hour, "R"), "", smtpc.ErrDeadline},
+		{[]string{"DELIVERBY"}, by(0, "R"), "", smtpc.ErrDeadline},
+		{[]string{"DELIVERBY 3601"}, by(-time.Hour, "N"), "FROM:<alice@example.test> BY=-3600;N", nil},
+		{nil, by(time.Hour, "R"), "", smtpc.ErrDeadline},
+		{nil, by(time.Hour, "NT"), "FROM:<alice@example.test>", nil},
 		{nil, func(m *smtpc.Message) { m.From = addr(`"a b>"@example.test`) }, `FROM:<"a b>"@example.test>`, nil},
 	} {
 		s := (&mtatest.Sink{Extensions: c.ext}).Start(t, "")
@@ -216,10 +235,55 @@ func TestParametersFollowTheExtensions(t *testing.T) {
 		if !errors.Is(err, c.err) || !usable {
 			t.Errorf("%v: error %v, usable %v; want %v, true", c.ext, err, usable, c.err)
 		}
-		if got := s.Messages(); c.err == nil && (len(got) != 1 || got[0].Mail != c.want) {
+		if got := s.Messages(); c.err == nil && (len(got) != 1 || nearly(got[0].Mail) != c.want) {
 			t.Errorf("got %+v, want MAIL %s", got, c.want)
 		}
 		s.Close()
+	}
+}
+
+// nearly rounds the seconds of BY to ten minutes: the clock goes on while a test runs.
+func nearly(mail string) string {
+	return regexp.MustCompile(`BY=-?\d+`).ReplaceAllStringFunc(mail, func(s string) string {
+		n, _ := strconv.Atoi(s[3:])
+		return fmt.Sprintf("BY=%.0f", math.Round(float64(n)/600)*600)
+	})
+}
+
+func TestRecipientsParametersFollowTheExtensions(t *testing.T) {
+	for _, c := range []struct {
+		notify, orcpt string
+		utf8          bool
+		want          string
+	}{
+		{"", "", false, ""},
+		{"SUCCESS, FAILURE", "rfc822", false, ""},
+		{"NEVER,DELAY", ";x@y.test", false, ""},
+		{"FAILURE\r\nRCPT TO:<evil@far.test>", "rfc822;x\r\nQUIT", false, ""},
+		{"delay,success", "rfc822;b+2Bc@list.test", false, " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bc@list.test"},
+		{"NEVER", "rfc822;\xc3\xbc@list.test", false, " NOTIFY=NEVER"},
+		{"FAILURE", "utf-8;\xc3\xbc@list.test", false, ` NOTIFY=FAILURE ORCPT=utf-8;\x{FC}@list.test`},
+		{"FAILURE", "utf-8;\xc3\xbc@list.test", true, " NOTIFY=FAILURE ORCPT=utf-8;\xc3\xbc@list.test"},
+		{"FAILURE", "rfc822;" + strings.Repeat("x", 500), false, " NOTIFY=FAILURE"},
+	} {
+		for _, ext := range [][]string{{"SMTPUTF8"}, {"SMTPUTF8", "DSN"}} {
+			s := (&mtatest.Sink{Extensions: ext}).Start(t, "")
+			cl := connect(t, s)
+			if err := cl.Hello(); err != nil {
+				t.Fatal(err)
+			}
+			m := message(text, "b@far.test")
+			m.Rcpts[0].Notify, m.Rcpts[0].ORcpt, m.SMTPUTF8 = c.notify, c.orcpt, c.utf8
+			_, _, err := cl.Send(m)
+			want := "TO:<b@far.test>"
+			if len(ext) == 2 {
+				want += c.want
+			}
+			if got := s.Messages(); err != nil || len(got) != 1 || len(got[0].Rcpts) != 1 || got[0].Rcpts[0] != want {
+				t.Errorf("%q %q %v: got %+v, %v; want RCPT %s", c.notify, c.orcpt, ext, got, err, want)
+			}
+			s.Close()
+		}
 	}
 }
 

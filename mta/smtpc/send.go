@@ -16,6 +16,7 @@ var (
 	ErrTooLarge = errors.New("message larger than the server takes")        // RFC 1870 6.1
 	ErrNo8Bit   = errors.New("server does not take 8-bit content")          // RFC 6152 3
 	ErrNoUTF8   = errors.New("server does not take addresses beyond ASCII") // RFC 6531 3.2
+	ErrDeadline = errors.New("server does not promise delivery in time")    // RFC 2852 4.1
 )
 
 var (
@@ -33,11 +34,14 @@ const batch = 50
 // Message is what one transaction sends.
 type Message struct {
 	From     mta.Address
-	Rcpts    []mta.Address // at least one
-	Size     int64         // of the content, in octets
-	EightBit bool          // there are octets beyond ASCII in it
-	SMTPUTF8 bool          // an address or the header is beyond ASCII
-	Content  io.Reader     // lines end in CR LF; read only when the server waits for it
+	Rcpts    []mta.Recipient // at least one
+	Size     int64           // of the content, in octets
+	EightBit bool            // there are octets beyond ASCII in it
+	SMTPUTF8 bool            // an address or the header is beyond ASCII
+	Ret      string          // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
+	EnvID    string          // as xtext (RFC 3461 4.4)
+	By       *mta.DeliverBy  // nil: no deadline (RFC 2852)
+	Content  io.Reader       // lines end in CR LF; read only when the server waits for it
 }
 
 // Result is what became of one recipient: delivered when Err is nil. Otherwise Err is a mta.Reply that refuses (in
@@ -48,7 +52,7 @@ type Result struct {
 	Err   error
 }
 
-// Send runs one transaction. The error is one of ErrTooLarge, ErrNo8Bit and ErrNoUTF8, and then nothing was sent;
+// Send runs one transaction. The error is one of ErrTooLarge, ErrNo8Bit, ErrNoUTF8 and ErrDeadline, and then nothing was sent;
 // otherwise there is a Result for each recipient, in order. Usable then says whether another transaction may follow on
 // the connection.
 func (c *Client) Send(m Message) (results []Result, usable bool, err error) {
@@ -79,7 +83,7 @@ func (c *Client) check(m Message) error {
 	case m.EightBit && !c.ext.Has("8BITMIME"):
 		return ErrNo8Bit
 	}
-	return nil
+	return c.checkDeadline(m.By)
 }
 
 // transaction is the state of one Send. An error of its methods means that the connection is lost; recipients that
@@ -105,10 +109,13 @@ func (t *transaction) mail() string {
 	if t.m.SMTPUTF8 {
 		s += " SMTPUTF8"
 	}
-	return s
+	return s + t.c.reportParams(t.m.Ret, t.m.EnvID) + t.c.deadlineParam(t.m.By)
 }
 
-func (t *transaction) rcpt(i int) string { return "RCPT TO:<" + t.m.Rcpts[i].String() + ">" }
+func (t *transaction) rcpt(i int) string {
+	r := t.m.Rcpts[i]
+	return "RCPT TO:<" + r.Address.String() + ">" + t.c.rcptParams(r, t.m.SMTPUTF8)
+}
 
 // stepwise waits for each reply before the next command.
 func (t *transaction) stepwise() error {
