@@ -48,6 +48,9 @@ type Reader struct {
 	pend  []byte // what did not fit into the caller's buffer: at most CR LF
 	room  [2]byte
 	err   error
+
+	chunked bool  // dots are nothing special, and there is no end but that of the chunk
+	left    int64 // octets of the chunk that are still to come
 }
 
 type state uint8
@@ -75,7 +78,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, r.pend)
 	r.pend = r.pend[n:]
-	for n < len(p) && r.state != ended && r.err == nil && (n == 0 || r.br.Buffered() > 0) {
+	for n < len(p) && !r.over() && r.err == nil && (n == 0 || r.br.Buffered() > 0) {
 		if _, err := r.br.Peek(1); err != nil {
 			r.err = err
 			if err == io.EOF {
@@ -84,21 +87,28 @@ func (r *Reader) Read(p []byte) (int, error) {
 			break
 		}
 		src, _ := r.br.Peek(r.br.Buffered())
+		if r.chunked {
+			src = src[:min(int64(len(src)), r.left)]
+		}
 		used, made := r.step(p[n:], src)
 		if bytes.IndexByte(src[:used], 0) >= 0 {
 			r.fault |= NUL
 		}
 		_, _ = r.br.Discard(used) // cannot fail: it is buffered
+		r.left -= int64(used)
 		n += made
 	}
 	switch {
 	case n > 0:
 		return n, nil
-	case r.state == ended:
-		return 0, io.EOF
+	case r.err != nil:
+		return 0, r.err
 	}
-	return 0, r.err
+	return 0, io.EOF
 }
+
+// over says whether the stream has nothing more for this Reader.
+func (r *Reader) over() bool { return r.state == ended || r.chunked && r.left == 0 }
 
 // step moves the machine over src until that or dst is used up, or the data ends.
 func (r *Reader) step(dst, src []byte) (used, n int) {
@@ -108,7 +118,7 @@ func (r *Reader) step(dst, src []byte) (used, n int) {
 		switch r.state {
 		case lineStart:
 			r.state = inLine
-			if c == '.' {
+			if c == '.' && !r.chunked {
 				r.state = afterDot
 				used++
 			}

@@ -22,6 +22,7 @@ const dialogueTime = 20 * time.Second
 //	C: text      the client sends text and CR LF; lines in a row are sent in one write
 //	R: "octets"  the client sends a Go string as it is
 //	S: regexp    the server's next line must match, from its beginning to its end, without CR LF
+//	L: regexp    the last line of the server's next reply must match; those before it, with a hyphen, may be any
 //	TLS          the client's half of a TLS handshake
 //	EOF          the server must close the connection
 //	# comment    and empty lines
@@ -79,6 +80,8 @@ func (d *dialogue) step(line string) bool {
 	switch kind {
 	case "S":
 		return d.expect(text)
+	case "L":
+		return d.expectLast(text)
 	case "TLS":
 		over := tls.Client(d.nc, d.client)
 		if err := over.Handshake(); err != nil {
@@ -109,6 +112,19 @@ func (d *dialogue) send() bool {
 		d.t.Errorf("before line %d: sending: %v", d.line, err)
 	}
 	return err == nil
+}
+
+// expectLast passes over the lines of a reply that others follow.
+func (d *dialogue) expectLast(pattern string) bool {
+	d.t.Helper()
+	for {
+		if b, err := d.br.Peek(4); err != nil || b[3] != '-' {
+			return d.expect(pattern)
+		}
+		if _, err := d.br.ReadString('\n'); err != nil {
+			return d.expect(pattern)
+		}
+	}
 }
 
 func (d *dialogue) expect(pattern string) bool {

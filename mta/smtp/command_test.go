@@ -110,6 +110,22 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseBDAT(t *testing.T) {
+	for _, s := range []string{"", "LAST", "-1", "+1", "0x10", "1 2", "1 LASTLY", "1 LAST LAST", "1,LAST", "123456789012345678901", " 1"} {
+		if size, last, err := smtp.ParseBDAT(s); !errors.Is(err, smtp.ErrArgument) {
+			t.Errorf("%q: got %d, %v, %v; want %v", s, size, last, err, smtp.ErrArgument)
+		}
+	}
+	for s, want := range map[string]struct {
+		size int64
+		last bool
+	}{"0": {}, "12": {size: 12}, "0 last": {last: true}, "7  LAST": {7, true}, "99999999999999999999 Last": {1<<63 - 1, true}} {
+		if size, last, err := smtp.ParseBDAT(s); size != want.size || last != want.last || err != nil {
+			t.Errorf("%q: got %d, %v, %v; want %+v", s, size, last, err, want)
+		}
+	}
+}
+
 func TestXtext(t *testing.T) {
 	for _, s := range []string{"+", "+4", "+4g", "+2b", "a b", "a=b", "ä", "\x00"} {
 		if got, err := smtp.DecodeXtext(s); err == nil {

@@ -54,9 +54,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		c := &client{t, nc, bufio.NewReader(nc)}
 		c.expect("220 ")
 		c.send("EHLO c\r\n")
-		for range 7 {
-			c.expect("250")
-		}
+		c.expectLast("250 ")
 		begin := time.Now()
 		for range 3 {
 			c.send("AUTH PLAIN AGFsaWNlQGhlcmUudGVzdAB3cm9uZw==\r\n")
@@ -125,7 +123,7 @@ func TestOverlongResponse(t *testing.T) {
 	o.TLS = certs.Server
 	addr := serve(t, o, smtpd.Listener{Role: mta.RoleSubmission, TLS: smtpd.Implicit}, log)
 	nc := tls.Client(dial(t, addr), certs.Client("mx.here.test"))
-	mtatest.Dialogue(t, nc, "S: 220 .*\nC: EHLO c\n"+strings.Repeat("S: 250-.*\n", 6)+"S: 250 AUTH .*\nC: AUTH PLAIN\nS: 334 .*\nC: "+
+	mtatest.Dialogue(t, nc, "S: 220 .*\nC: EHLO c\nL: 250 AUTH .*\nC: AUTH PLAIN\nS: 334 .*\nC: "+
 		strings.Repeat("A", 13_000)+"\nS: 500 5.5.6 .*\nC: NOOP\nS: 250 .*\n", nil)
 }
 

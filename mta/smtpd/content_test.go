@@ -235,7 +235,7 @@ func TestRepliesToAGroupGoOutTogether(t *testing.T) {
 	}()
 	b := make([]byte, 4096)
 	n, err := client.Read(b)
-	if err != nil || !strings.HasSuffix(string(b[:n]), "<CR><LF>.<CR><LF>\r\n") || strings.Count(string(b[:n]), "\r\n") != 9 {
+	if err != nil || !strings.HasSuffix(string(b[:n]), "<CR><LF>.<CR><LF>\r\n") || !strings.HasPrefix(string(b[:n]), "250-mx.here.test\r\n") {
 		t.Errorf("one write gave %q, %v; want all four replies", b[:n], err)
 	}
 }

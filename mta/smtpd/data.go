@@ -30,7 +30,13 @@ type block struct {
 
 // data is RFC 5321 4.1.1.4.
 func (s *session) data(args string) mta.Reply {
-	r := s.mayData(args)
+	r := s.mayData()
+	if r.Code == 0 && args != "" {
+		r = reply(501, "5.5.4", "DATA takes no argument")
+	}
+	if r.Code == 0 && s.tx.chunks != nil {
+		r = chunksBegun()
+	}
 	if r.Code != 0 {
 		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
 		return r
@@ -43,7 +49,12 @@ func (s *session) data(args string) mta.Reply {
 	defer in.Abort()
 	s.write(reply(354, "", "End data with <CR><LF>.<CR><LF>"))
 	s.c.enter(inContent)
-	if r, err = s.content(in); err != nil {
+	out := s.enlarge()
+	a := arrival{in: in}
+	if err = s.receive(&a, dot.NewReader(s.br, s.contentRules()), out); err == nil {
+		r, err = s.take(&a)
+	}
+	if err != nil {
 		s.c.enter(inCommand)
 		s.fail(err)
 		return mta.Reply{}
@@ -52,94 +63,99 @@ func (s *session) data(args string) mta.Reply {
 	return r
 }
 
-func (s *session) mayData(args string) mta.Reply {
+// mayData says whether content may come now, by DATA or by BDAT.
+func (s *session) mayData() mta.Reply {
 	switch {
 	case !s.tx.open:
 		return reply(503, "5.5.1", "Send MAIL first")
 	case len(s.tx.rcpts) == 0:
 		return reply(554, "5.5.1", "No valid recipients")
-	case args != "":
-		return reply(501, "5.5.4", "DATA takes no argument")
 	}
 	return s.checkDisk("data")
 }
 
-// arrival is what became known of a content while it came in.
-type arrival struct {
-	scan   message.Scan
-	size   int64
-	faults dot.Fault
-	err    error // of the queue
+func (s *session) contentRules() dot.ReaderOptions {
+	return dot.ReaderOptions{MaxLine: s.o.MaxLine, RepairLF: s.o.RepairLF || s.peer != nil, RepairCR: s.peer != nil}
 }
 
-// content takes the content and gives the reply to it. An error ends the session; nothing was accepted then, unless
-// it is spool.ErrUnknown.
-func (s *session) content(in Incoming) (mta.Reply, error) {
-	a, err := s.receive(in)
-	if err != nil {
-		return mta.Reply{}, err
-	}
+// arrival is a content on its way in, and what became known of it so far.
+type arrival struct {
+	in      Incoming
+	dropped bool // it will be refused, and is no longer kept
+	scan    message.Scan
+	size    int64
+	faults  dot.Fault
+	err     error // of the queue
+}
+
+// take gives the reply to a content that is complete. An error ends the session: nobody knows what became of the message.
+func (s *session) take(a *arrival) (mta.Reply, error) {
 	s.c.enter(inCommit)
-	r := s.verdict(a)
-	if a.err != nil {
-		s.o.Log.SMTPFault(s.who(), "content", in.ID(), a.err)
+	if r := s.verdict(a); r.Code != 0 {
+		s.refuse(a, r)
 		return r, nil
 	}
 	sender := "<" + s.tx.sender.String() + ">"
-	if r.Code != 0 {
-		s.o.Log.SMTPRejected(s.who(), "content", in.ID(), sender, "", r)
+	e := s.envelope(a)
+	if r, done := s.judge(a.in, e, a.size); done {
 		return r, nil
 	}
-	e := s.envelope(in.ID(), a)
-	if r, done := s.judge(in, e, a.size); done {
-		return r, nil
-	}
-	switch err := in.Commit(e); {
+	switch err := a.in.Commit(e); {
 	case errors.Is(err, spool.ErrUnknown):
-		s.o.Log.SMTPFateUnknown(s.who(), in.ID(), sender, err)
+		s.o.Log.SMTPFateUnknown(s.who(), a.in.ID(), sender, err)
 		return mta.Reply{}, err
 	case err != nil:
-		s.o.Log.SMTPFault(s.who(), "content", in.ID(), err)
+		s.o.Log.SMTPFault(s.who(), "content", a.in.ID(), err)
 		return spoolReply(err), nil
 	}
 	s.o.Log.SMTPAccepted(s.who(), e, s.proto())
 	s.settle(mta.Committed)
-	return reply(250, "2.0.0", "Queued as "+string(in.ID())), nil
+	return reply(250, "2.0.0", "Queued as "+string(a.in.ID())), nil
 }
 
-// receive reads to the end of the data, whatever is wrong with it, so that the dialogue stays in step. What will be
-// refused anyway is no longer kept.
-func (s *session) receive(in Incoming) (arrival, error) {
-	var a arrival
-	out := s.enlarge()
-	rd := dot.NewReader(s.br, dot.ReaderOptions{
-		MaxLine: s.o.MaxLine, RepairLF: s.o.RepairLF || s.peer != nil, RepairCR: s.peer != nil,
-	})
-	for dropped := false; ; {
-		n, err := rd.Read(out)
+// refuse logs the reply to a content that is not good.
+func (s *session) refuse(a *arrival, r mta.Reply) {
+	if a.err != nil {
+		s.o.Log.SMTPFault(s.who(), "content", a.in.ID(), a.err)
+		return
+	}
+	s.o.Log.SMTPRejected(s.who(), "content", a.in.ID(), "<"+s.tx.sender.String()+">", "", r)
+}
+
+// source is where content comes from: a dot.Reader or a dot.ChunkReader.
+type source interface {
+	Read(p []byte) (int, error)
+	Faults() dot.Fault
+}
+
+// receive reads to the end of the data, or of the chunk, whatever is wrong with it, so that the dialogue stays in step.
+// What will be refused anyway is no longer kept.
+func (s *session) receive(a *arrival, from source, block []byte) error {
+	for {
+		n, err := from.Read(block)
 		a.size += int64(n)
-		a.faults = rd.Faults()
+		a.faults = from.Faults()
 		if err == io.EOF {
-			return a, nil
+			return nil
 		}
 		if err != nil {
-			return a, err
+			return err
 		}
-		if dropped {
+		if a.dropped {
 			if a.size > 2*s.maxSize+1<<20 {
-				return a, errFarTooBig
+				return errFarTooBig
 			}
 			continue
 		}
-		_, _ = a.scan.Write(out[:n]) // never fails
+		_, _ = a.scan.Write(block[:n]) // never fails
 		if a.size <= s.maxSize && a.faults == 0 && a.scan.Received <= s.o.MaxHops {
-			_, a.err = in.Write(out[:n])
-			dropped = a.err != nil
+			_, a.err = a.in.Write(block[:n])
+			a.dropped = a.err != nil
 		} else {
-			dropped = true
+			a.dropped = true
 		}
-		if dropped {
-			in.Abort()
+		if a.dropped {
+			a.in.Abort()
 		}
 	}
 }
@@ -147,7 +163,7 @@ func (s *session) receive(in Incoming) (arrival, error) {
 var errFarTooBig = errors.New("content far beyond max_message_size")
 
 // verdict refuses a content; Code 0 = it is good.
-func (s *session) verdict(a arrival) mta.Reply {
+func (s *session) verdict(a *arrival) mta.Reply {
 	switch {
 	case a.size > s.maxSize:
 		return s.tooBig()
@@ -173,13 +189,13 @@ func spoolReply(err error) mta.Reply {
 	return reply(451, "4.3.0", "Cannot take the message now, try again later")
 }
 
-func (s *session) envelope(id mta.ID, a arrival) *mta.Envelope {
+func (s *session) envelope(a *arrival) *mta.Envelope {
 	now := time.Now()
 	e := &mta.Envelope{
 		Arrived: now.UTC().Truncate(time.Microsecond), Role: s.l.Role, Sender: s.tx.sender, Rcpts: s.tx.rcpts,
 		Body: s.tx.body, SMTPUTF8: s.tx.utf8, Auth: s.tx.auth, Login: s.login,
 		Origin:  mta.Origin{Listener: s.l.Name, Client: s.client(), Helo: smtp.Printable(s.helo, true)},
-		Prepend: s.received(id, now),
+		Prepend: s.received(a.in.ID(), now),
 	}
 	if a.scan.EightBit { // whatever the client said
 		e.Body = mta.Body8BitMIME

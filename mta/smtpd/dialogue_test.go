@@ -69,6 +69,8 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				queued = n
 			case "log":
 				events = append(events, value)
+			case "size":
+				l.MaxMessageSize = int64(n)
 			case "max_errors":
 				o.MaxErrors = n
 			case "max_line":

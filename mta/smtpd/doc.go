@@ -3,8 +3,9 @@
 // only the small interfaces of options.go. A verb has a file.
 //
 // It obeys RFC 5321; RFC 1870 (SIZE), 2034 and 3463 (ENHANCEDSTATUSCODES), 2920 (PIPELINING), 3207 (STARTTLS),
-// 3848 and 6531 (protocol names), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8) and 8314 (implicit TLS). Content is
-// passed on exactly as it came in; only CR LF ends a line, and only CR LF "." CR LF the data.
+// 3030 (CHUNKING, without BINARYMIME), 3848 and 6531 (protocol names), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8) and 8314 (implicit TLS). Content is
+// passed on exactly as it came in; only CR LF ends a line, and only CR LF "." CR LF the data that DATA brings. What comes
+// by BDAT is held to the same rules, and gets the line end behind its last line where that has none.
 //
 // The memory of a session is a few kilobytes, and while content arrives one block more; what the Queue keeps of a
 // message is its own affair.

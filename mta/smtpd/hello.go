@@ -17,7 +17,7 @@ func (s *session) ehlo(args string) mta.Reply {
 		return r
 	}
 	s.esmtp = true
-	lines := []string{s.o.Hostname, "PIPELINING", "SIZE " + strconv.FormatInt(s.maxSize, 10), "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
+	lines := []string{s.o.Hostname, "PIPELINING", "SIZE " + strconv.FormatInt(s.maxSize, 10), "8BITMIME", "CHUNKING", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
 	if s.offersTLS() {
 		lines = append(lines, "STARTTLS")
 	}
@@ -56,6 +56,7 @@ func (s *session) greet(name string) mta.Reply {
 
 // reset forgets the transaction.
 func (s *session) reset() {
+	s.dropChunks()
 	s.tx = transaction{}
 	s.settle(0)
 }

@@ -16,7 +16,7 @@ var errEndlessLine = errors.New("command line without an end")
 
 // line is a command line without its end; fault is the refusal of one that cannot be used.
 type line struct {
-	text  []byte // valid until the next read
+	text  []byte // valid until the next read; of an overlong one the beginning
 	fault mta.Reply
 	long  bool // that is the fault
 }
@@ -51,7 +51,7 @@ func (s *session) readLine() (line, error) {
 		switch {
 		case err == nil && skipped > 0:
 			verb, _, _ := bytes.Cut(long, []byte(" "))
-			return line{fault: tooLong(string(bytes.ToUpper(verb))), long: true}, nil
+			return line{text: long, fault: tooLong(string(bytes.ToUpper(verb))), long: true}, nil
 		case err == nil:
 			return s.cutEnd(long), nil
 		}
@@ -69,7 +69,7 @@ func (s *session) cutEnd(b []byte) line {
 	if alien(b) != "" {
 		return line{text: b}
 	}
-	return line{fault: reply(500, "5.5.2", "Lines must end in CR LF")}
+	return line{text: b, fault: reply(500, "5.5.2", "Lines must end in CR LF")}
 }
 
 // tooLong refuses a line; RFC 4954 4 has a code of its own for AUTH.

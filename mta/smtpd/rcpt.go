@@ -26,6 +26,9 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if !s.tx.open {
 		return reply(503, "5.5.1", "Send MAIL first"), ""
 	}
+	if s.tx.chunks != nil {
+		return chunksBegun(), ""
+	}
 	to, params, err := smtp.ParseTo(args)
 	if err != nil {
 		return badPath(err, "5.1.3", "RCPT TO:<address>"), ""

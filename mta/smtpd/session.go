@@ -52,6 +52,7 @@ type transaction struct {
 	body   string
 	utf8   bool
 	auth   string
+	chunks *chunks // nil before the first BDAT
 }
 
 // smallBuffer holds any command line but AUTH's, and is all that an idle session keeps.
@@ -75,6 +76,7 @@ func newSessionID() string {
 // run holds the session from the first octet to the last, and closes the connection.
 func (s *session) run() {
 	defer s.release()
+	defer s.dropChunks()
 	defer func() { _ = s.c.Close() }() // of what the connection is by then: TLS says goodbye (RFC 8446 6.1)
 	defer func() {
 		if p := recover(); p != nil { // one client must not end the sessions of all others
@@ -174,6 +176,9 @@ func (s *session) command() {
 	if r.Code == 0 {
 		return // it has been answered
 	}
+	if r.Code == 500 && mayBeBDAT(line.text) {
+		s.end, s.reason = true, "bad BDAT"
+	}
 	s.write(r)
 	if r.Permanent() {
 		s.refused()
@@ -209,6 +214,8 @@ func (s *session) dispatch(line []byte) mta.Reply {
 		return s.rcpt(cmd.Args)
 	case "DATA":
 		return s.data(cmd.Args)
+	case "BDAT":
+		return s.bdat(cmd.Args)
 	case "AUTH":
 		return s.auth(cmd.Args)
 	case "STARTTLS":

@@ -19,13 +19,10 @@ func (s *session) simple(cmd smtp.Command) mta.Reply {
 		}
 		return reply(252, "2.5.2", "Cannot verify the user, but will take a message for an existing one")
 	case "HELP":
-		return reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
+		return reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
 	case "QUIT":
 		s.end = true
 		return reply(221, "2.0.0", s.o.Hostname+" closing connection")
-	case "BDAT": // its octets follow at once, and would be taken for commands
-		s.end, s.reason = true, "BDAT without CHUNKING"
-		return reply(502, "5.5.1", "CHUNKING was not offered, closing connection")
 	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD", "LHLO":
 		return reply(502, "5.5.1", "Command not implemented")
 	}

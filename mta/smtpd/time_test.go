@@ -45,6 +45,18 @@ func (c *client) expect(prefix string) {
 	}
 }
 
+// expectLast passes over the lines of a reply that others follow.
+func (c *client) expectLast(prefix string) {
+	c.t.Helper()
+	for {
+		if b, err := c.br.Peek(4); err != nil || b[3] != '-' {
+			c.expect(prefix)
+			return
+		}
+		_, _ = c.br.ReadString('\n')
+	}
+}
+
 func (c *client) expectEnd() {
 	c.t.Helper()
 	if got, err := c.br.ReadString('\n'); err != io.EOF {
