@@ -17,25 +17,37 @@ const (
 	TLSVerify        TLSLevel = "verify"        // or not at all; a chain to a trusted root and the right name
 )
 
-// Destination is a place off this host that takes messages: the mail exchangers of Domain, or Host when it is set.
+// Destination is a place that takes messages over SMTP or LMTP: the mail exchangers of Domain, or Host or Path when it
+// is set.
 // Two equal Destinations are the same place; recipients of one message with equal ones share a transaction.
 type Destination struct {
 	Domain   string   // in A-labels, or an address literal
 	Host     string   // a name or an IP address, whose MX records are not asked for
+	Path     string   // a Unix socket
+	LMTP     bool     // the server speaks LMTP (RFC 2033); with Host or Path
 	Port     int      // 0 = the usual one
 	Implicit bool     // TLS from the first octet (RFC 8314)
 	TLS      TLSLevel // "" = the sender's own default
 	Login    string   // the file that holds user and password; "" = none
 }
 
-// String names the place as logs and limits do: "example.org" or "smtp:mx.example.org:25".
+// Named says that the place is given by the configuration, and no MX records tell where it is.
+func (d Destination) Named() bool { return d.Host != "" || d.Path != "" }
+
+// String names the place as logs and limits do: "example.org", "smtp:mx.example.org:25" or "lmtp:unix:/run/lmtp".
 func (d Destination) String() string {
-	if d.Host == "" {
+	if !d.Named() {
 		return d.Domain
 	}
 	scheme, port := "smtp", d.Port
-	if d.Implicit {
+	switch {
+	case d.LMTP:
+		scheme = "lmtp"
+	case d.Implicit:
 		scheme = "smtps"
+	}
+	if d.Path != "" {
+		return scheme + ":unix:" + d.Path
 	}
 	if port == 0 {
 		return scheme + ":" + d.Host

@@ -30,6 +30,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
+	defer b.replace(nil)
 	store, err := open(app, c)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ type builder struct {
 	path  string
 	spool string // the spool that is open
 	log   *maillog.Log
+	out   *remote.Client // of the last settings
 }
 
 // settings opens what a configuration names. It changes nothing when it fails.
@@ -49,6 +50,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if err != nil {
 		return runner.Settings{}, err
 	}
+	b.replace(out)
 	q, template := c.Queue, c.Mailboxes.Path
 	return runner.Settings{
 		Router:   router,
@@ -60,6 +62,14 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
 	}, nil
+}
+
+// replace puts a new client in the place of the old one, whose deliveries go on; connections that wait are closed.
+func (b *builder) replace(out *remote.Client) {
+	if b.out != nil {
+		b.out.Close()
+	}
+	b.out = out
 }
 
 // fault makes what is wrong inside a file that a key names a fault of the configuration. That the file cannot be read is
@@ -99,7 +109,7 @@ func outbound(c *config.Config) (*remote.Client, error) {
 	o := c.Outbound
 	return remote.New(remote.Options{
 		Resolver: resolver, Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
-		Source: o.Source, Own: own,
+		Source: o.Source, Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
 	}), nil
 }
 
@@ -111,8 +121,9 @@ var _ runner.Remote = carrier{}
 // Deliver implements runner.Remote.
 func (x carrier) Deliver(ctx context.Context, t runner.Transaction) []mta.Outcome {
 	e := t.Envelope
-	return x.c.Deliver(ctx, remote.Request{
+	out, _ := x.c.Deliver(ctx, remote.Request{
 		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
 		Content: message.NewReader(e.Prepend, e.Cut, t.Content, t.Size),
 	})
+	return out
 }

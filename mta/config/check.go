@@ -150,11 +150,12 @@ func (r *reader) checkOutbound() {
 	}
 	n := r.root.get("outbound", "smart_host")
 	switch o.SmartHost.Kind {
-	case "", ToSMTP, ToSMTPS:
-	case ToLMTP:
-		r.fault(n, "outbound.smart_host", "%q is not built in this version; allowed: smtp:, smtps:", o.SmartHost)
+	case "", ToSMTP, ToSMTPS, ToLMTP:
 	default:
-		r.fault(n, "outbound.smart_host", "%q is no host; allowed: \"smtp:HOST[:PORT]\" or \"smtps:HOST[:PORT]\"", o.SmartHost)
+		r.fault(n, "outbound.smart_host", "%q is no host; allowed: smtp:, smtps:, lmtp:", o.SmartHost)
+	}
+	if o.SmartHost.Path != "" && o.SmartHostLogin != "" {
+		r.fault(r.root.get("outbound", "smart_host_login"), "outbound.smart_host_login", "with a Unix socket, which has no TLS; a password needs it")
 	}
 	if o.SmartHostLogin != "" && n == nil {
 		r.fault(r.root.get("outbound", "smart_host_login"), "outbound.smart_host_login", "there is no outbound.smart_host to log in to")
@@ -186,8 +187,11 @@ func (r *reader) checkRoute(n *node, route *Route) {
 		if v := n.get("to"); v == nil || v.scalar == "" {
 			r.fault(at("to"), "route.to", "missing; allowed: %s", targetForms)
 		}
-	case ToLMTP, ToProgram:
-		r.fault(at("to"), "route.to", "%q is not built in this version; allowed: smtp:, smtps:, discard, error:", route.To)
+	case ToProgram:
+		r.fault(at("to"), "route.to", "%q is not built in this version; allowed: smtp:, smtps:, lmtp:, discard, error:", route.To)
+	}
+	if route.To.Path != "" && (route.TLS == "encrypt" || route.TLS == "verify" || route.Login != "") {
+		r.fault(at("tls"), "route.tls", "%q is a Unix socket, which has no TLS; allowed: \"none\", and no login", route.To)
 	}
 	r.absoluteAt(at("login"), "route.login", route.Login)
 	if route.Login == "" {

@@ -210,8 +210,8 @@ type Outbound struct {
 	MTASTS         bool             `toml:"mta_sts" default:"false" off:"false"`
 	TLSRPT         bool             `toml:"tlsrpt" default:"false" off:"false"`
 	MaxLine        Size             `toml:"max_line" default:"0" off:"0"`
-	ReuseMax       int              `toml:"reuse_max" default:"1" off:"1"`
-	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"0" off:"0"`
+	ReuseMax       int              `toml:"reuse_max" default:"100" min:"1" max:"10000"`
+	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"5s" min:"0" max:"5m"`
 	SmartHost      Target           `toml:"smart_host"` // the zero Target: none
 	SmartHostLogin string           `toml:"smart_host_login"`
 }

@@ -213,7 +213,9 @@ func TestFaults(t *testing.T) {
 		{"a smart host that throws away", host + "[outbound]\nsmart_host = \"discard\"", "3 outbound.smart_host: is no host"},
 		{"a route to nowhere", host + "[[route]]\ndomain = \"*\"", "2 route.to: missing"},
 		{"a route for nobody", host + "[[route]]\nto = \"discard\"", "2 route.domain"},
-		{"LMTP", host + "[[route]]\ndomain = \"*\"\nto = \"lmtp:unix:/run/x\"", "4 route.to: not built"},
+		{"TLS on a Unix socket", host + "[[route]]\ndomain = \"*\"\nto = \"lmtp:unix:/run/x\"\ntls = \"verify\"", "5 route.tls: no TLS"},
+		{"a password on a Unix socket", host + "[outbound]\nsmart_host = \"lmtp:unix:/run/x\"\nsmart_host_login = \"DIR/posthouse.toml\"", "4 outbound.smart_host_login: no TLS"},
+		{"a program that is not there", host + "[[route]]\ndomain = \"*\"\nto = \"program:x\"", "4 route.to: not built"},
 		{"a refusal of success", host + "[[route]]\ndomain = \"*\"\nto = \"error:2.0.0 fine\"", "4 route.to: class 4 or 5"},
 		{"a refusal of two lines", host + "[[route]]\ndomain = \"*\"\nto = \"error:5.0.0 a\\rb\"", "4 route.to: control character"},
 		{"a port for a name server of 0", host + "[outbound]\nresolver = [\"127.0.0.1:0\"]", "3 outbound.resolver: no name server"},
@@ -236,7 +238,7 @@ func TestFaults(t *testing.T) {
 var switchedOn = []string{
 	"mailboxes.junk_expire", "srs.enabled", "smtpd.require_sender_domain", "smtpd.future_release_max", "smtpd.max_queue",
 	"smtpd.rate.messages_per_login", "smtpd.rate.recipients_per_login", "queue.delay_notice", "outbound.dane",
-	"outbound.mta_sts", "outbound.tlsrpt", "outbound.reuse_max", "outbound.reuse_idle",
+	"outbound.mta_sts", "outbound.tlsrpt",
 }
 
 func TestTheContractIsTakenSaveWhatIsNotBuilt(t *testing.T) {

@@ -22,6 +22,8 @@ type Sink struct {
 	// Config is for STARTTLS; with Implicit, TLS comes first.
 	Config   *tls.Config
 	Implicit bool
+	// LMTP makes it an LMTP server: LHLO in place of EHLO, and "END" is asked for each recipient, as "END <bob@far.test>".
+	LMTP bool
 
 	listener net.Listener
 	done     sync.WaitGroup
@@ -42,13 +44,18 @@ type SinkMessage struct {
 	TLS   bool
 }
 
-// Start begins to serve on an address of the loopback interface, "127.0.0.1:0" if it is empty, until the test ends.
+// Start begins to serve on an address of the loopback interface, "127.0.0.1:0" if it is empty, or on a Unix socket, until
+// the test ends.
 func (s *Sink) Start(t testing.TB, addr string) *Sink {
 	t.Helper()
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", addr)
+	network := "tcp"
+	if strings.HasPrefix(addr, "/") {
+		network = "unix"
+	}
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +195,12 @@ func (x *sinkSession) send(said string) bool {
 
 func (x *sinkSession) command(line string) bool {
 	verb, args, _ := strings.Cut(line, " ")
+	hello := "EHLO"
+	if x.s.LMTP {
+		hello = "LHLO"
+	}
 	switch strings.ToUpper(verb) {
-	case "EHLO":
+	case hello:
 		list := append([]string{"sink.test"}, x.s.Extensions...)
 		if _, ok := x.conn.(*tls.Conn); x.s.Config != nil && !ok {
 			list = append(list, "STARTTLS")
@@ -224,6 +235,8 @@ func (x *sinkSession) command(line string) bool {
 		return ok && (!strings.HasPrefix(said, "220") || x.shake())
 	case "AUTH":
 		return x.reply(line, "235 2.7.0 ok")
+	case "EHLO", "LHLO":
+		return x.reply(line, "500 5.5.1 not here")
 	case "QUIT":
 		x.reply(line, "221 2.0.0 bye")
 		return false
@@ -245,6 +258,9 @@ func (x *sinkSession) data() bool {
 	}
 	x.msg.Data = b.String()
 	_, x.msg.TLS = x.conn.(*tls.Conn)
+	if x.s.LMTP {
+		return x.each()
+	}
 	said := x.decide("END", "250 2.0.0 taken")
 	if strings.HasPrefix(said, "2") {
 		x.s.mu.Lock()
@@ -252,6 +268,29 @@ func (x *sinkSession) data() bool {
 		x.s.mu.Unlock()
 	}
 	return x.send(said) // who reads the reply finds the message in Messages
+}
+
+// each answers for each recipient; those who have it are the message's.
+func (x *sinkSession) each() bool {
+	all := x.msg.Rcpts
+	x.msg.Rcpts = nil
+	var replies []string
+	for _, r := range all {
+		said := x.decide("END "+strings.TrimPrefix(r, "TO:"), "250 2.0.0 taken")
+		if strings.HasPrefix(said, "2") {
+			x.msg.Rcpts = append(x.msg.Rcpts, r)
+		}
+		replies = append(replies, said)
+	}
+	x.s.mu.Lock()
+	x.s.messages = append(x.s.messages, x.msg)
+	x.s.mu.Unlock()
+	for _, said := range replies {
+		if !x.send(said) {
+			return false
+		}
+	}
+	return true
 }
 
 func (x *sinkSession) shake() bool {

@@ -11,6 +11,10 @@
 //     connection or to EHLO speaks for that host alone: it is final when every host gives one.
 //   - A connection that fails before the end of the data leads to the next host; behind it, the message may have been
 //     taken, so it is a deferral and no other host is asked.
+//   - A connection that has carried a message waits for the next one to the same host (pool.go); that it was closed
+//     meanwhile is no failure. Recipients that were too many for one transaction (452 4.5.3) go into the next on it.
+//   - An address that cannot be reached, or sends messages away unheard, stands behind the others for a while (aside.go):
+//     it is the host that waits, not the message.
 //   - Where our own configuration is at fault (we are the best exchanger of a domain that is not ours, a smart host that
 //     does not exist, a login that is refused), mail waits: it is a deferral, never a failure.
 package remote

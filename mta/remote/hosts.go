@@ -14,16 +14,36 @@ import (
 // maxHosts bounds the exchangers of a domain that are looked at.
 const maxHosts = 20
 
-// peer is one address of a host.
+// peer is one address of a host, or a Unix socket.
 type peer struct {
 	host string
 	addr netip.AddrPort
+	path string
+}
+
+func (p peer) String() string {
+	if p.path != "" {
+		return "unix:" + p.path
+	}
+	return p.addr.String()
 }
 
 // hosts returns the destination's hosts in groups of equal preference, the best first, each in random order (RFC 5321
 // 5.1); or why there are none.
 func (d *delivery) hosts(ctx context.Context) ([][]string, *mta.Outcome) {
-	if d.r.Dest.Host != "" {
+	groups, bad := d.exchangers(ctx)
+	for _, g := range groups {
+		shuffle(g)
+	}
+	return groups, bad
+}
+
+// exchangers is hosts in the order of the answer.
+func (d *delivery) exchangers(ctx context.Context) ([][]string, *mta.Outcome) {
+	switch {
+	case d.r.Dest.Path != "": // a server on this host
+		return [][]string{{d.opt.Hostname}}, nil
+	case d.r.Dest.Host != "":
 		return [][]string{{d.r.Dest.Host}}, nil
 	}
 	domain := d.r.Dest.Domain
@@ -64,14 +84,14 @@ func (d *delivery) group(list []dns.MX) [][]string {
 		}
 		groups[last] = append(groups[last], m.Host)
 	}
-	for _, g := range groups {
-		shuffle(g)
-	}
 	return groups
 }
 
 // peers looks up the addresses of a group; own says that one of them is ours.
 func (d *delivery) peers(ctx context.Context, group []string) (list []peer, own bool) {
+	if path := d.r.Dest.Path; path != "" {
+		return []peer{{host: group[0], path: path}}, false
+	}
 	port := d.port()
 	for _, h := range group {
 		addrs, err := d.addrs(ctx, h)
@@ -80,7 +100,7 @@ func (d *delivery) peers(ctx context.Context, group []string) (list []peer, own 
 			continue
 		}
 		for _, a := range interleave(addrs) {
-			p := peer{h, netip.AddrPortFrom(a, port)}
+			p := peer{host: h, addr: netip.AddrPortFrom(a, port)}
 			if d.r.Dest.Host == "" && d.opt.Own(p.addr) {
 				return nil, true
 			}

@@ -63,7 +63,7 @@ func (d *delivery) outcome(p peer, state *tls.ConnectionState, stage string, r m
 	if err != nil && o.Cause == nil {
 		o.Cause = fmt.Errorf("%s: %w", stage, err)
 	}
-	o.Host, o.Addr, o.At = host, p.addr.String(), d.opt.Now()
+	o.Host, o.Addr, o.At = host, p.String(), d.opt.Now()
 	if state != nil {
 		o.TLS = tlsconf.Describe(*state)
 	}
@@ -78,6 +78,7 @@ func words(s mta.Status, r mta.Reply) mta.Outcome {
 // settle gives a recipient its outcome.
 func (d *delivery) settle(i int, o mta.Outcome) {
 	d.out[i] = o
+	d.judged = true
 	delete(d.open, i)
 }
 

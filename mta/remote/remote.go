@@ -54,16 +54,24 @@ type Options struct {
 	Own func(netip.AddrPort) bool
 	// Dial connects; nil: TCP. An invalid source leaves the choice to the kernel.
 	Dial    func(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error)
-	Connect time.Duration  // limit of one connect; default 30 s
-	Spread  time.Duration  // after this long no further address is begun with; default 10 min
-	Total   time.Duration  // limit of one Deliver; default 1 h
-	MaxTry  int            // addresses that one Deliver connects to; default 10
-	Limits  smtpc.Timeouts // of the dialogue
-	Now     func() time.Time
+	Connect time.Duration // limit of one connect; default 30 s
+	// ReuseMax is how many messages a connection carries, default 1; ReuseIdle how long it waits for the next one.
+	ReuseMax  int
+	ReuseIdle time.Duration
+	Spread    time.Duration  // after this long no further address is begun with; default 10 min
+	Total     time.Duration  // limit of one Deliver; default 1 h
+	MaxTry    int            // addresses that one Deliver connects to; default 10
+	Limits    smtpc.Timeouts // of the dialogue
+	Now       func() time.Time
 }
 
-// Client delivers. It is safe for use by many goroutines.
-type Client struct{ opt Options }
+// Client delivers. It is safe for use by many goroutines. It keeps connections for messages to come, and remembers which
+// addresses did not work.
+type Client struct {
+	opt   Options
+	pool  pool
+	aside aside
+}
 
 // New returns a Client.
 func New(o Options) *Client {
@@ -97,8 +105,13 @@ func New(o Options) *Client {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Client{o}
+	c := &Client{opt: o}
+	c.pool.idle, c.aside.until = map[poolKey][]*session{}, map[string]time.Time{}
+	return c
 }
+
+// Close says goodbye on the connections that wait, and returns when all are closed. Deliver works on without them.
+func (c *Client) Close() { c.pool.close() }
 
 func dialTCP(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	var d net.Dialer
@@ -109,39 +122,44 @@ func dialTCP(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Con
 }
 
 // Deliver makes one attempt. There is an Outcome for each recipient, in order; when ctx ends, those that are not decided
-// are deferred.
-func (c *Client) Deliver(ctx context.Context, r Request) []mta.Outcome {
+// are deferred. Up says that the attempt tells nothing against the destination's hosts: one of them has judged the
+// message, or there was no need to ask them. Where it is false, any other message would fare the same just now.
+func (c *Client) Deliver(ctx context.Context, r Request) (out []mta.Outcome, up bool) {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.Total)
 	defer cancel()
-	d := &delivery{opt: &c.opt, r: r, out: make([]mta.Outcome, len(r.Rcpts)), open: map[int]bool{}, start: c.opt.Now()}
+	d := &delivery{c: c, opt: &c.opt, r: r, out: make([]mta.Outcome, len(r.Rcpts)), open: map[int]bool{}, start: c.opt.Now()}
 	for i := range r.Rcpts {
 		d.open[i] = true
 	}
 	d.walk(ctx)
-	return d.out
+	return d.out, d.judged || ctx.Err() != nil || d.last.Status != mta.Deferred
 }
 
 // delivery is the state of one Deliver.
 type delivery struct {
-	opt   *Options
-	r     Request
-	out   []mta.Outcome
-	open  map[int]bool // recipients without an outcome
-	start time.Time
-	tried int
-	last  mta.Outcome // what those are told that no host has decided on
-	said  bool        // last is set
-	shape *shape
+	c      *Client
+	opt    *Options
+	r      Request
+	out    []mta.Outcome
+	open   map[int]bool // recipients without an outcome
+	start  time.Time
+	tried  int
+	judged bool        // a recipient has an outcome that is not about the hosts
+	last   mta.Outcome // what those are told that no host has decided on
+	said   bool        // last is set
+	shape  *shape
 }
 
-// walk goes through the hosts until every recipient has an outcome.
+// walk goes through the hosts until every recipient has an outcome. Addresses that have failed a short while ago come
+// last, whatever their preference.
 func (d *delivery) walk(ctx context.Context) {
 	groups, bad := d.hosts(ctx)
 	if bad != nil {
 		d.remember(*bad)
 	}
+	var late []peer
 	for _, g := range groups {
-		if len(d.open) == 0 || d.exhausted(ctx) {
+		if d.reuse(ctx, g); len(d.open) == 0 || d.exhausted(ctx) {
 			break // what is decided must not wait for the names of hosts that nobody needs
 		}
 		peers, own := d.peers(ctx, g)
@@ -151,19 +169,28 @@ func (d *delivery) walk(ctx context.Context) {
 			}
 			break
 		}
-		for _, p := range peers {
-			if len(d.open) == 0 || d.exhausted(ctx) {
-				break
-			}
-			d.tried++
-			d.try(ctx, p)
-		}
+		peers, aside := d.c.aside.part(peers, d.opt.Now())
+		late = append(late, aside...)
+		d.visit(ctx, peers)
 	}
+	d.visit(ctx, late)
 	if ctx.Err() != nil {
 		d.last = d.deferred(451, "4.4.2", "delivery was interrupted", context.Cause(ctx))
 	}
 	for i := range d.open {
 		d.out[i] = d.last
+	}
+}
+
+// visit tries addresses in their order.
+func (d *delivery) visit(ctx context.Context, peers []peer) {
+	for len(peers) > 0 && len(d.open) > 0 && !d.exhausted(ctx) {
+		n := 1
+		if len(peers) > 1 && otherFamily(peers[0], peers[1]) {
+			n = 2
+		}
+		left := d.try(ctx, peers[:n])
+		peers = append(left, peers[n:]...)
 	}
 }
 

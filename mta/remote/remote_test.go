@@ -83,7 +83,10 @@ func (n *network) sendTo(d mta.Destination, body string, rcpts ...string) []mta.
 	for _, a := range rcpts {
 		r.Rcpts = append(r.Rcpts, mta.Recipient{Address: addr(a)})
 	}
-	return remote.New(n.opt).Deliver(n.t.Context(), r)
+	c := remote.New(n.opt)
+	defer c.Close()
+	out, _ := c.Deliver(n.t.Context(), r)
+	return out
 }
 
 func show(list []mta.Outcome) string {
@@ -436,7 +439,7 @@ func (b brokenContent) Read([]byte) (int, error) { return 0, errors.New("disk fa
 func TestUnreadableMessageIsDeferred(t *testing.T) {
 	n := newNetwork(t, "d.test. 60 IN MX 10 a.test.", "d.test. 60 IN MX 20 b.test.", "a.test. 60 IN A 192.0.2.1", "b.test. 60 IN A 192.0.2.2")
 	s := n.host("192.0.2.1", &mtatest.Sink{})
-	got := remote.New(n.opt).Deliver(t.Context(), remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: brokenContent{content(text)}})
+	got, _ := remote.New(n.opt).Deliver(t.Context(), remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: brokenContent{content(text)}})
 	n.expect("outcome", got, "deferred 451 4.3.0")
 	if strings.Contains(got[0].Text, "secret") || len(s.Messages()) != 0 || len(n.dials) != 1 {
 		t.Errorf("text %q, messages %v, dials %v", got[0].Text, s.Messages(), n.dials)
@@ -453,7 +456,7 @@ func TestEndedContextDefers(t *testing.T) {
 		}
 		return ""
 	}})
-	got := remote.New(n.opt).Deliver(ctx, remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: content(text)})
+	got, _ := remote.New(n.opt).Deliver(ctx, remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: content(text)})
 	n.expect("outcome", got, "deferred 451 4.4.2")
 }
 
@@ -495,7 +498,7 @@ func TestTimeAndHostsOfOneAttemptAreBounded(t *testing.T) {
 				return c.dial(ctx)
 			}}
 			start := time.Now()
-			got := remote.New(o).Deliver(t.Context(), remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: content(text)})
+			got, _ := remote.New(o).Deliver(t.Context(), remote.Request{Dest: mta.Destination{Domain: "d.test"}, Rcpts: []mta.Recipient{{Address: addr("x@d.test")}}, Content: content(text)})
 			if took := time.Since(start); tries != c.tries || took > c.most || got[0].Status != mta.Deferred {
 				t.Errorf("%s: %d addresses in %v, %v; want %d in %v", c.what, tries, took, got[0], c.tries, c.most)
 			}

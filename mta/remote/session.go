@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -17,14 +17,23 @@ import (
 // errPlain says that TLS was tried, did not work, and may be left out.
 var errPlain = errors.New("TLS does not work with this server")
 
-// try delivers to one address, a second time without TLS where a handshake that is not required has failed.
-func (d *delivery) try(ctx context.Context, p peer) {
+// try delivers to the first of one or two addresses of a host that answers, a second time without TLS where a handshake
+// that is not required has failed. What was not needed is returned.
+func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
+	conn, p, left := d.dial(ctx, peers)
+	if conn == nil {
+		return nil
+	}
 	level := d.level()
-	c, err := d.connect(ctx, p, level)
+	c, err := d.begin(ctx, conn, p, level)
 	var note error
 	if errors.Is(err, errPlain) {
 		note = err
-		c, err = d.connect(ctx, p, mta.TLSNone)
+		if conn, p, _ = d.dial(ctx, []peer{p}); conn == nil {
+			return left
+		}
+		d.tried-- // the same address
+		c, err = d.begin(ctx, conn, p, mta.TLSNone)
 	}
 	if err != nil {
 		o := d.outcome(p, nil, "connect", mta.Reply{}, err)
@@ -32,22 +41,44 @@ func (d *delivery) try(ctx context.Context, p peer) {
 			o.Cause = errors.Join(o.Cause, note)
 		}
 		d.remember(o)
-		return
+		d.putAside(ctx, p)
+		return left
 	}
-	defer c.Close()
-	if d.r.Dest.Host == "" && strings.EqualFold(strings.TrimSuffix(c.Greeted(), "."), d.opt.Hostname) {
+	if !d.r.Dest.Named() && strings.EqualFold(strings.TrimSuffix(c.Greeted(), "."), d.opt.Hostname) {
+		c.Close()
 		d.remember(d.ourselves())
-		return
+		return left
 	}
-	d.transact(ctx, p, c, note)
+	d.use(ctx, &session{Client: c, peer: p, key: d.key(p.host), note: note, since: d.opt.Now()})
+	return left
 }
 
-// connect returns a connection that is ready for MAIL.
-func (d *delivery) connect(ctx context.Context, p peer, level mta.TLSLevel) (*smtpc.Client, error) {
-	conn, err := d.dial(ctx, p)
-	if err != nil {
-		return nil, &trouble{"4.4.1", "cannot be reached", err}
+// use sends the message on a connection, and keeps that for the next one where it can be.
+func (d *delivery) use(ctx context.Context, s *session) {
+	usable, served := d.transact(ctx, s)
+	s.used++
+	switch {
+	case ctx.Err() != nil:
+		s.Close()
+	case !usable:
+		s.Close()
+		if !served && s.used == 1 {
+			d.putAside(ctx, s.peer)
+		}
+	default:
+		d.c.pool.put(s, d.opt)
 	}
+}
+
+// putAside lets the next messages go to other hosts first.
+func (d *delivery) putAside(ctx context.Context, p peer) {
+	if ctx.Err() == nil {
+		d.c.aside.put(p, d.opt.Now())
+	}
+}
+
+// begin returns a connection that is ready for MAIL.
+func (d *delivery) begin(ctx context.Context, conn net.Conn, p peer, level mta.TLSLevel) (*smtpc.Client, error) {
 	if d.r.Dest.Implicit {
 		t, err := smtpc.Handshake(ctx, conn, d.tls(p, level), d.opt.Limits.Handshake)
 		if err != nil {
@@ -56,25 +87,16 @@ func (d *delivery) connect(ctx context.Context, p peer, level mta.TLSLevel) (*sm
 		}
 		conn = t
 	}
-	c := smtpc.New(ctx, conn, d.opt.Helo, d.opt.Limits)
+	open := smtpc.New
+	if d.r.Dest.LMTP {
+		open = smtpc.NewLMTP
+	}
+	c := open(ctx, conn, d.opt.Helo, d.opt.Limits)
 	if err := d.prepare(c, p, level); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
-}
-
-func (d *delivery) dial(ctx context.Context, p peer) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.opt.Connect)
-	defer cancel()
-	var source netip.Addr
-	for _, s := range d.opt.Source {
-		if s.Is4() == p.addr.Addr().Is4() {
-			source = s
-			break
-		}
-	}
-	return d.opt.Dial(ctx, source, p.addr)
 }
 
 func (d *delivery) tls(p peer, level mta.TLSLevel) *tls.Config {
@@ -131,41 +153,66 @@ func (d *delivery) startTLS(c *smtpc.Client, p peer, level mta.TLSLevel) error {
 	return fmt.Errorf("%w, sent in the clear: %w", errPlain, err)
 }
 
-// transact sends the message on a good connection. Recipients that it leaves open are for the next host.
-func (d *delivery) transact(ctx context.Context, p peer, c *smtpc.Client, note error) {
-	s, err := d.look()
+// transact sends the message on a good connection, in several transactions where the server takes only so many
+// recipients in one (RFC 5321 4.5.3.1.10). Recipients that it leaves open are for the next host. Usable says that the
+// connection is good for another message, served that the server has taken the message or judged it.
+func (d *delivery) transact(ctx context.Context, s *session) (usable, served bool) {
+	content, err := d.look()
 	if err != nil {
 		d.settleAll(d.deferred(451, "4.3.0", "message cannot be read just now", err))
-		return
+		return true, true
 	}
-	m, index := d.message(p, c, s)
-	if len(index) == 0 {
-		c.Quit()
-		return
-	}
-	d.r.Content.Reset()
-	results, usable, err := c.Send(m)
-	if err != nil {
-		d.settleAll(d.unfit(p, c, err))
-		c.Quit()
-		return
-	}
-	for k, res := range results {
-		o := d.outcome(p, c.TLS(), res.Stage, res.Reply, res.Err)
-		o.DSN = o.Status == mta.Delivered && c.Extensions().Has("DSN")
-		o.By = o.Status == mta.Delivered && c.Extensions().Has("DELIVERBY")
-		if note != nil {
-			o.Cause = errors.Join(o.Cause, note)
+	for again := true; again; {
+		m, index := d.message(s.peer, s.Client, content)
+		if len(index) == 0 {
+			return true, true
 		}
-		if elsewhere(ctx, res) {
-			d.remember(o)
+		d.r.Content.Reset()
+		results, ok, err := s.Send(m)
+		if err != nil {
+			d.settleAll(d.unfit(s.peer, s.Client, err))
+			return true, true
+		}
+		usable = ok
+		again = ok && slices.ContainsFunc(results, func(r smtpc.Result) bool { return r.Err == nil })
+		if d.conclude(ctx, s, results, index, again) {
+			served = true
+		}
+		again = again && len(d.open) > 0
+	}
+	return usable, served
+}
+
+// conclude gives outcomes to the recipients of one transaction; split leaves open those that were too many for it.
+// It returns whether the server has judged any.
+func (d *delivery) conclude(ctx context.Context, s *session, results []smtpc.Result, index []int, split bool) (judged bool) {
+	for k, res := range results {
+		if split && tooMany(res) {
 			continue
 		}
+		o := d.outcome(s.peer, s.TLS(), res.Stage, res.Reply, res.Err)
+		o.DSN = o.Status == mta.Delivered && s.Extensions().Has("DSN")
+		o.By = o.Status == mta.Delivered && s.Extensions().Has("DELIVERBY")
+		if s.note != nil {
+			o.Cause = errors.Join(o.Cause, s.note)
+		}
+		if elsewhere(ctx, res) {
+			if s.used == 0 {
+				d.remember(o)
+			} else if !d.said { // one that has waited may simply have been closed meanwhile: it is asked anew
+				d.last = o
+			}
+			continue
+		}
+		judged = true
 		d.settle(index[k], o)
 	}
-	if usable {
-		c.Quit()
-	}
+	return judged
+}
+
+// tooMany says that a recipient was refused for no other reason than the number of those before it.
+func tooMany(r smtpc.Result) bool {
+	return r.Stage == "RCPT" && r.Err != nil && r.Reply.Code == 452 && (r.Reply.Enhanced == "" || r.Reply.Enhanced == "4.5.3")
 }
 
 // elsewhere says whether another host may take a recipient: the connection was lost, or the server is going away,

@@ -38,5 +38,10 @@ func destination(t config.Target, level mta.TLSLevel, login string, floor mta.TL
 	case level == "":
 		level = floor
 	}
-	return mta.Destination{Host: t.Host, Port: t.Port, Implicit: t.Kind == config.ToSMTPS, TLS: level, Login: login}
+	if t.Path != "" {
+		level = mta.TLSNone // what does not leave the host needs none
+	}
+	return mta.Destination{
+		Host: t.Host, Port: t.Port, Path: t.Path, LMTP: t.Kind == config.ToLMTP, Implicit: t.Kind == config.ToSMTPS, TLS: level, Login: login,
+	}
 }

@@ -67,6 +67,7 @@ type Client struct {
 	ext  smtp.Extensions
 	tls  *tls.ConnectionState
 	name string
+	lmtp bool
 }
 
 // New takes over a connection, which may be a *tls.Conn whose handshake is done, and says helo on it. When ctx ends the
@@ -77,16 +78,30 @@ func New(ctx context.Context, conn net.Conn, helo string, t Timeouts) *Client {
 	return c
 }
 
+// NewLMTP is New for a server that speaks LMTP (RFC 2033): it gives each recipient a reply of its own after the data.
+func NewLMTP(ctx context.Context, conn net.Conn, helo string, t Timeouts) *Client {
+	c := New(ctx, conn, helo, t)
+	c.lmtp = true
+	return c
+}
+
 func (c *Client) use(conn net.Conn) {
-	if c.stop != nil {
-		c.stop()
-	}
 	c.conn, c.br = conn, bufio.NewReaderSize(conn, replyLine)
-	c.stop = context.AfterFunc(c.ctx, func() { _ = conn.Close() })
+	c.Bind(c.ctx)
 	if t, ok := conn.(*tls.Conn); ok {
 		s := t.ConnectionState()
 		c.tls = &s
 	}
+}
+
+// Bind makes the connection end with another context in place of the one before, so that one transaction after another
+// can have its own.
+func (c *Client) Bind(ctx context.Context) {
+	if c.stop != nil {
+		c.stop()
+	}
+	conn := c.conn
+	c.ctx, c.stop = ctx, context.AfterFunc(ctx, func() { _ = conn.Close() })
 }
 
 // TLS returns the state of the connection's TLS, nil when it has none.
@@ -98,7 +113,7 @@ func (c *Client) Extensions() smtp.Extensions { return c.ext }
 // Greeted returns the name that the server called itself by in its greeting, unproven; "" if it gave none.
 func (c *Client) Greeted() string { return c.name }
 
-// Hello reads the greeting and says EHLO, or HELO to a server that does not know EHLO (RFC 5321 3.2).
+// Hello reads the greeting and says EHLO, or HELO to a server that does not know EHLO (RFC 5321 3.2); or LHLO.
 func (c *Client) Hello() error {
 	r, err := c.read(c.to.Greeting)
 	if err != nil {
@@ -113,16 +128,20 @@ func (c *Client) Hello() error {
 
 func (c *Client) ehlo() error {
 	c.ext = nil
-	r, err := c.command(c.to.Command, "EHLO "+c.helo)
+	verb := "EHLO"
+	if c.lmtp {
+		verb = "LHLO"
+	}
+	r, err := c.command(c.to.Command, verb+" "+c.helo)
 	if err != nil {
-		return fmt.Errorf("EHLO: %w", err)
+		return fmt.Errorf("%s: %w", verb, err)
 	}
 	if r.Code == 250 {
 		c.ext = smtp.ParseExtensions(r)
 		return nil
 	}
-	if !r.Permanent() || r.Code == 521 { // 521: no mail here at all (RFC 7504)
-		return fmt.Errorf("EHLO: %w", refusal(r))
+	if !r.Permanent() || r.Code == 521 || c.lmtp { // 521: no mail here at all (RFC 7504)
+		return fmt.Errorf("%s: %w", verb, refusal(r))
 	}
 	if r, err = c.command(c.to.Command, "HELO "+c.helo); err != nil {
 		return fmt.Errorf("HELO: %w", err)

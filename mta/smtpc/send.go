@@ -235,6 +235,10 @@ func (t *transaction) data() error {
 		if err := t.exchange("."); err != nil {
 			return err
 		}
+		if t.c.lmtp {
+			t.closing = true // how many replies it has for nobody is anybody's guess
+			return nil
+		}
 		_, err := t.read(t.c.to.End)
 		return err
 	}
@@ -254,6 +258,9 @@ func (t *transaction) content() error {
 	if err := w.Close(); err != nil {
 		return t.words(fmt.Errorf("%w: %w", ErrUnknown, err))
 	}
+	if t.c.lmtp {
+		return t.each()
+	}
 	r, err := t.read(t.c.to.End)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
@@ -266,6 +273,29 @@ func (t *transaction) content() error {
 	t.settle(t.stage, r, err)
 	if r.Positive() {
 		return err
+	}
+	return nil
+}
+
+// each reads one reply for each recipient that was accepted, in their order (RFC 2033 4.2).
+func (t *transaction) each() error {
+	for i := range t.results {
+		if t.results[i].Stage != "" {
+			continue
+		}
+		r, err := t.read(t.c.to.End)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		if r.Code/100 == 2 {
+			t.results[i] = Result{t.stage, r, nil}
+			continue
+		}
+		err = refusal(r)
+		t.results[i] = Result{t.stage, r, err}
+		if r.Positive() {
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
 	}
 	return nil
 }
