@@ -42,7 +42,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 	}
 	var policy *tls.Config
 	if c.TLS.Certificate != "" {
-		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
+		s, err := tlsconf.Open(tlsconf.FromConfig(c.TLS), b.log)
 		if err != nil {
 			return pop3d.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}

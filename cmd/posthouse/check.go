@@ -77,8 +77,18 @@ func (c *checker) certificate() {
 	if t.Certificate == "" {
 		return
 	}
-	if _, err := tlsconf.Open(t.Certificate, t.Key, t.MinVersion, nil); err != nil {
+	s, err := tlsconf.Open(tlsconf.FromConfig(t), nil)
+	if err != nil {
 		c.problems = append(c.problems, err.Error())
+		return
+	}
+	for _, sni := range t.SNI {
+		for _, name := range sni.Names {
+			host := strings.Replace(name, "*", "any", 1)
+			if err := s.Certificate(host).VerifyHostname(host); err != nil {
+				c.warnings = append(c.warnings, fmt.Sprintf("tls.sni: the certificate for %s is not made out to that name", name))
+			}
+		}
 	}
 }
 

@@ -86,6 +86,15 @@ func TestCheckIsQuietWhereAllIsWell(t *testing.T) {
 	}
 }
 
+func TestCheckWarnsOfACertificateForAnotherName(t *testing.T) {
+	certs := mtatest.NewCerts(t, "mail.example.org", "*.example.net")
+	path := site(t, "postmaster@mail.example.org {PLAIN}x\n", fmt.Sprintf("[tls]\ncertificate = %[1]q\nkey = %[2]q\n[[tls.sni]]\nnames = [\"mail.example.com\", \"*.example.net\", \"*.example.com\"]\ncertificate = %[1]q\nkey = %[2]q\n", certs.CertFile, certs.KeyFile))
+	status, out, _ := command(t, "check", "-c", path)
+	if status != 0 || strings.Count(out, "tls.sni: the certificate for ") != 2 || !strings.Contains(out, "for mail.example.com is not") || !strings.Contains(out, "for *.example.com is not") {
+		t.Errorf("got status %d and\n%s\nwant a warning of mail.example.com and *.example.com", status, out)
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for _, c := range []struct {
 		args        []string

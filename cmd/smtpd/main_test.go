@@ -37,9 +37,10 @@ role = "local"
 // process is a running smtpd whose log the test reads.
 type process struct {
 	*exec.Cmd
-	log  *bufio.Scanner
-	dir  string
-	conf string
+	log   *bufio.Scanner
+	dir   string
+	conf  string
+	certs *mtatest.Certs
 }
 
 func startDaemon(t *testing.T) *process {
@@ -51,7 +52,7 @@ func startDaemon(t *testing.T) *process {
 		t.Fatalf("%v: %s", err, out)
 	}
 	text := strings.NewReplacer("DIR", dir, "CERT", certs.CertFile, "KEY", certs.KeyFile).Replace(configuration)
-	p := &process{dir: dir, conf: filepath.Join(dir, "posthouse.toml")}
+	p := &process{dir: dir, conf: filepath.Join(dir, "posthouse.toml"), certs: certs}
 	write(t, p.conf, text)
 	write(t, filepath.Join(dir, "users"), "alice@here.test {PLAIN}secret\n")
 	p.Cmd = exec.Command(bin, "--config", p.conf)

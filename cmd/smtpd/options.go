@@ -27,6 +27,7 @@ type builder struct {
 	queue        smtpd.Queue
 	conns        *guard.Conns
 	max, perHost int
+	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
 }
 
@@ -51,7 +52,9 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	}
 	var policy func() *tls.Config
 	if c.TLS.Certificate != "" {
-		s, err := tlsconf.Open(c.TLS.Certificate, c.TLS.Key, c.TLS.MinVersion, b.log)
+		to := tlsconf.FromConfig(c.TLS)
+		to.NoTickets = true // a message or two a session: there is little to gain, and mail from outlook.com to lose
+		s, err := tlsconf.Open(to, b.log)
 		if err != nil {
 			return smtpd.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
@@ -60,9 +63,11 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	p := c.SMTPD
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
 		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
+		// Handshakes are what costs most: a quarter of what there may be at once, so that the others get on.
+		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	return smtpd.Options{
-		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: policy,
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: policy, Handshakes: b.handshakes,
 		Disk: reserve(c.Spool.Path, uint64(p.ReserveDisk)), Log: b.log, Trusted: p.TrustedNetworks,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireHelo: p.RequireHeloName,

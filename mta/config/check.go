@@ -118,18 +118,6 @@ func (r *reader) checkMailboxPath() {
 	}
 }
 
-func (r *reader) checkTLS() {
-	c := r.cfg
-	switch {
-	case c.TLS.Certificate != "" && c.TLS.Key == "":
-		r.fault(r.root.get("tls", "certificate"), "tls.key", "not set, though there is a certificate; allowed: both, or neither")
-	case c.TLS.Certificate == "" && c.TLS.Key != "":
-		r.fault(r.root.get("tls", "key"), "tls.certificate", "not set, though there is a key; allowed: both, or neither")
-	case c.TLS.Certificate == "":
-		r.warn("no tls.certificate: no TLS is offered, and nobody can log in over the network")
-	}
-}
-
 func (r *reader) checkQueue() {
 	q := r.cfg.Queue
 	if q.RetryFirst > q.RetryMax {

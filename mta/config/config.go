@@ -53,12 +53,12 @@ type TLS struct {
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
 	MinVersion  string `toml:"min_version" default:"1.2" oneof:"1.2|1.3"`
-	SNI         []SNI  `toml:"sni" off:""`
+	SNI         []SNI  `toml:"sni"`
 }
 
-// SNI is one [[tls.sni]]: another certificate for some names.
+// SNI is one [[tls.sni]]: another certificate for clients that ask for one of its names.
 type SNI struct {
-	Names       []string `toml:"names"`
+	Names       []string `toml:"names"` // in A-labels and lower case; "*.example.org" is any name of one label more
 	Certificate string   `toml:"certificate"`
 	Key         string   `toml:"key"`
 }

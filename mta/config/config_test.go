@@ -222,7 +222,6 @@ func TestFaults(t *testing.T) {
 		{"POP3 expiry in hours", host + "[pop3d]\nexpire = \"5h\"", "3 pop3d.expire"},
 		{"a default domain that is not here", host + "[pop3d]\ndefault_domain = \"b.example\"", "3 pop3d.default_domain"},
 		// Not built yet.
-		{"TLS for several names", host + "[[tls.sni]]\nnames = [\"a\"]", "2 tls.sni: not built"},
 		{"rates", host + "[smtpd.rate]\nmessages_per_client = \"100/h\"", "3 smtpd.rate.messages_per_client: not built"},
 		{"filters", host + "[filters]\nenabled = [\"spf\"]", "3 filters.enabled: not built"},
 		{"DNSSEC always", host + "[outbound]\ndnssec = \"always\"", "3 outbound.dnssec: not built"},

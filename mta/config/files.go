@@ -12,6 +12,11 @@ func (r *reader) checkFiles() {
 	c := r.cfg
 	r.plainFile(r.root.get("tls", "certificate"), "tls.certificate", c.TLS.Certificate)
 	r.secretFile(r.root.get("tls", "key"), "tls.key", c.TLS.Key)
+	for i, s := range c.TLS.SNI {
+		n := r.root.get("tls", "sni").item(i)
+		r.plainFile(n.get("certificate"), "tls.sni.certificate", s.Certificate)
+		r.secretFile(n.get("key"), "tls.sni.key", s.Key)
+	}
 	r.secretFile(r.root.get("outbound", "smart_host_login"), "outbound.smart_host_login", c.Outbound.SmartHostLogin)
 	for i, route := range c.Routes {
 		r.secretFile(r.root.get("route").item(i).get("login"), "route.login", route.Login)

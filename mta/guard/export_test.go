@@ -13,3 +13,10 @@ func (d *LoginDelay) Remembered() (clients, logins, friends, bound int) {
 	defer d.mu.Unlock()
 	return len(d.clients), len(d.logins), len(d.friends), maxRemembered
 }
+
+// State returns how many places are taken, by how many clients, and how many wait.
+func (t *Turns) State() (taken, clients, waiting int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken, len(t.clients), len(t.queue)
+}

@@ -55,6 +55,11 @@ type Conns interface {
 	Admit(client netip.Addr) (release func(), err error)
 }
 
+// Handshakes bounds how many TLS handshakes go on at once. done is called once, at the end of one.
+type Handshakes interface {
+	Wait(ctx context.Context, client netip.Addr) (done func(), err error)
+}
+
 // Options are all that a session obeys. Each session keeps those that were in force when it began.
 type Options struct {
 	Hostname string // in the banner, in replies and in Received
@@ -70,6 +75,8 @@ type Options struct {
 	Peer    func(net.Conn) (Peer, error)
 	Log     *maillog.Log
 	Trusted []netip.Prefix // may relay without a login
+
+	Handshakes Handshakes // nil: no bound
 
 	Sizes         map[string]int64 // the largest message by the listener's Name, octets
 	MaxRecipients int

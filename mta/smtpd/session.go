@@ -90,7 +90,7 @@ func (s *session) run() {
 	}
 	defer leave()
 	defer func() { s.o.Log.SMTPClosed(s.who(), s.reason) }()
-	if s.l.TLS == Implicit && !s.startTLS() {
+	if s.l.TLS == Implicit && !s.implicitTLS() {
 		return
 	}
 	defer s.endFilters()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -35,6 +36,11 @@ func (s *session) starttls(args string) mta.Reply {
 	case s.helo == "":
 		return reply(503, "5.5.1", "Send EHLO first")
 	}
+	leave, err := s.turn()
+	if err != nil {
+		return reply(454, "4.7.0", "TLS is not available now, try again later")
+	}
+	defer leave()
 	if n := s.br.Buffered(); n > 0 {
 		s.o.Log.SMTPPlaintextDiscarded(s.who(), n)
 	}
@@ -45,6 +51,34 @@ func (s *session) starttls(args string) mta.Reply {
 	}
 	s.startTLS()
 	return mta.Reply{}
+}
+
+// turnTime is how long a client waits for its turn at a handshake.
+const turnTime = 10 * time.Second
+
+// turn waits until there is room for one more handshake.
+func (s *session) turn() (leave func(), err error) {
+	if s.o.Handshakes == nil {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithTimeout(s.c.ctx, turnTime)
+	defer cancel()
+	leave, err = s.o.Handshakes.Wait(ctx, s.remote.Addr())
+	if err != nil {
+		s.o.Log.SMTPTLSFailed(s.who(), errors.New("too many handshakes at once"))
+	}
+	return leave, err
+}
+
+// implicitTLS begins a session on a port where all is TLS.
+func (s *session) implicitTLS() bool {
+	leave, err := s.turn()
+	if err != nil {
+		s.end, s.reason = true, "TLS handshake failed"
+		return false
+	}
+	defer leave()
+	return s.startTLS()
 }
 
 // startTLS does the handshake and forgets all that came before it. False: the session is over.

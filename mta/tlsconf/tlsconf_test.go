@@ -47,6 +47,10 @@ func handshake(t *testing.T, server, client *tls.Config) (state tls.ConnectionSt
 	return state, <-done, clientErr
 }
 
+func only(c *mtatest.Certs, version string) tlsconf.Options {
+	return tlsconf.Options{Certificate: c.CertFile, Key: c.KeyFile, MinVersion: version}
+}
+
 func serial(t *testing.T, s *tlsconf.Server) string {
 	t.Helper()
 	state, _, err := handshake(t, s.Config(), tlsconf.Client(tlsconf.Unverified, "mail.example.org"))
@@ -71,7 +75,7 @@ func TestPairsThatCannotBeUsedAreRefused(t *testing.T) {
 		{"old version", good.CertFile, good.KeyFile, "1.1", "allowed: 1.2, 1.3"},
 		{"no version", good.CertFile, good.KeyFile, "", "allowed: 1.2, 1.3"},
 	} {
-		_, err := tlsconf.Open(c.cert, c.key, c.version, nil)
+		_, err := tlsconf.Open(tlsconf.Options{Certificate: c.cert, Key: c.key, MinVersion: c.version}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want one with %q", c.name, err, c.want)
 		}
@@ -82,7 +86,7 @@ func TestServerAndClientSpeakWhatThePolicyAllows(t *testing.T) {
 	certs := mtatest.NewCerts(t, "mail.example.org")
 	open := func(version string) *tls.Config {
 		t.Helper()
-		s, err := tlsconf.Open(certs.CertFile, certs.KeyFile, version, nil)
+		s, err := tlsconf.Open(only(certs, version), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +127,7 @@ func TestServerAndClientSpeakWhatThePolicyAllows(t *testing.T) {
 
 func TestSessionsResumeOverConfigsOfOneServer(t *testing.T) {
 	certs := mtatest.NewCerts(t, "mail.example.org")
-	s, err := tlsconf.Open(certs.CertFile, certs.KeyFile, "1.2", nil)
+	s, err := tlsconf.Open(only(certs, "1.2"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +157,7 @@ func TestNewCertificateIsTakenAndAFaultyOneIsNot(t *testing.T) {
 	var c clock
 	var log bytes.Buffer
 	old, renewed := mtatest.NewCerts(t, "mail.example.org"), mtatest.NewCerts(t, "mail.example.org")
-	s, err := tlsconf.OpenAt(old.CertFile, old.KeyFile, "1.2", maillog.New(maillog.NewText(&log, slog.LevelInfo)), c.now)
+	s, err := tlsconf.OpenAt(only(old, "1.2"), maillog.New(maillog.NewText(&log, slog.LevelInfo)), c.now)
 	if err != nil {
 		t.Fatal(err)
 	}
