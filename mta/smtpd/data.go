@@ -194,6 +194,7 @@ func (s *session) envelope(a *arrival) *mta.Envelope {
 	e := &mta.Envelope{
 		Arrived: now.UTC().Truncate(time.Microsecond), Role: s.l.Role, Sender: s.tx.sender, Rcpts: s.tx.rcpts,
 		Body: s.tx.body, SMTPUTF8: s.tx.utf8, Auth: s.tx.auth, Login: s.login,
+		Ret: s.tx.ret, EnvID: s.tx.envID, RequireTLS: s.tx.requireTLS, DeliverBy: s.tx.by, ReleaseAt: s.tx.release, Priority: s.tx.priority,
 		Origin:  mta.Origin{Listener: s.l.Name, Client: s.client(), Helo: smtp.Printable(s.helo, true)},
 		Prepend: s.received(a.in.ID(), now),
 	}

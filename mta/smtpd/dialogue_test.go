@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
@@ -77,6 +78,8 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				o.MaxLine = n
 			case "require_helo":
 				o.RequireHelo = true
+			case "offer":
+				o.RequireTLS, o.DeliverBy, o.Priority, o.FutureRelease = true, true, true, time.Hour
 			case "normalize":
 				o.RepairLF = true
 			case "trusted":

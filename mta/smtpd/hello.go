@@ -1,8 +1,10 @@
 package smtpd
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/sasl"
@@ -11,21 +13,49 @@ import (
 // maxHelo bounds the name that a client gives itself: a domain's length (RFC 5321 4.5.3.1.2).
 const maxHelo = mta.MaxDomainLen
 
-// ehlo is RFC 5321 4.1.1.1. The extensions are those of the package comment.
+// ehlo is RFC 5321 4.1.1.1.
 func (s *session) ehlo(args string) mta.Reply {
 	if r := s.greet(args); r.Code != 0 {
 		return r
 	}
 	s.esmtp = true
-	lines := []string{s.o.Hostname, "PIPELINING", "SIZE " + strconv.FormatInt(s.maxSize, 10), "8BITMIME", "CHUNKING", "SMTPUTF8", "ENHANCEDSTATUSCODES"}
+	return reply(250, "", s.o.Hostname+"\n"+strings.Join(s.extensions(), "\n"))
+}
+
+// extensions are those that hold for this client now.
+func (s *session) extensions() []string {
+	all := []string{"PIPELINING", "SIZE " + strconv.FormatInt(s.maxSize, 10), "8BITMIME", "CHUNKING", "SMTPUTF8", "DSN"}
+	if s.offersFutureRelease() { // RFC 4865 4: the longest time, and the latest
+		all = append(all, fmt.Sprintf("FUTURERELEASE %d %s", s.o.FutureRelease/time.Second, now().Add(s.o.FutureRelease).Format(time.RFC3339)))
+	}
+	if s.o.DeliverBy {
+		all = append(all, "DELIVERBY")
+	}
+	if s.offersPriority() {
+		all = append(all, "MT-PRIORITY")
+	}
+	if s.offersRequireTLS() {
+		all = append(all, "REQUIRETLS")
+	}
+	all = append(all, "LIMITS RCPTMAX="+strconv.Itoa(s.o.MaxRecipients), "ENHANCEDSTATUSCODES")
 	if s.offersTLS() {
-		lines = append(lines, "STARTTLS")
+		all = append(all, "STARTTLS")
 	}
 	if s.offersAuth() {
-		lines = append(lines, "AUTH "+strings.Join(sasl.Mechanisms(), " "))
+		all = append(all, "AUTH "+strings.Join(sasl.Mechanisms(), " "))
 	}
-	return reply(250, "", strings.Join(lines, "\n"))
+	return all
 }
+
+// offersFutureRelease, offersPriority: a submission port alone, where every sender is known.
+func (s *session) offersFutureRelease() bool {
+	return s.o.FutureRelease > 0 && s.l.Role == mta.RoleSubmission
+}
+
+func (s *session) offersPriority() bool { return s.o.Priority && s.l.Role == mta.RoleSubmission }
+
+// offersRequireTLS: what did not come by TLS cannot have been asked to stay on it (RFC 8689 2).
+func (s *session) offersRequireTLS() bool { return s.o.RequireTLS && s.tls != nil }
 
 func (s *session) heloVerb(args string) mta.Reply {
 	if r := s.greet(args); r.Code != 0 {

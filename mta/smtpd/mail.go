@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/smtp"
@@ -71,71 +70,6 @@ func (s *session) checkDisk(stage string) mta.Reply {
 		return reply(452, "4.3.1", "Insufficient system storage, try again later")
 	}
 	return mta.Reply{}
-}
-
-func (s *session) mailParams(tx *transaction, params []smtp.Param) mta.Reply {
-	if len(params) > 0 && !s.esmtp {
-		return reply(555, "5.5.4", "Parameters need EHLO")
-	}
-	for _, p := range params {
-		var r mta.Reply
-		switch p.Key {
-		case "SIZE":
-			r = s.sizeParam(p.Value)
-		case "BODY":
-			tx.body = strings.ToUpper(p.Value)
-			if tx.body != mta.Body7Bit && tx.body != mta.Body8BitMIME {
-				r = badParam(p)
-			}
-		case "SMTPUTF8":
-			tx.utf8 = true
-			if p.Set {
-				r = badParam(p)
-			}
-		case "AUTH":
-			r = s.authParam(tx, p)
-		default:
-			r = reply(555, "5.5.4", "Parameter "+p.Key+" not recognized")
-		}
-		if r.Code != 0 {
-			return r
-		}
-	}
-	return mta.Reply{}
-}
-
-// sizeParam is RFC 1870 6.1.
-func (s *session) sizeParam(value string) mta.Reply {
-	n, err := smtp.ParseSize(value)
-	if err != nil {
-		return badParam(smtp.Param{Key: "SIZE"})
-	}
-	if n > s.maxSize {
-		return s.tooBig()
-	}
-	return mta.Reply{}
-}
-
-// authParam is RFC 4954 5: a mailbox or <>; only who has logged in can vouch for another.
-func (s *session) authParam(tx *transaction, p smtp.Param) mta.Reply {
-	v, err := smtp.DecodeXtext(p.Value)
-	if err != nil || v == "" || len(p.Value) > 500 {
-		return badParam(p)
-	}
-	if v != "<>" {
-		if _, err := mta.ParseAddress(v); err != nil {
-			return badParam(p)
-		}
-	}
-	tx.auth = "<>"
-	if s.login != "" {
-		tx.auth = p.Value
-	}
-	return mta.Reply{}
-}
-
-func badParam(p smtp.Param) mta.Reply {
-	return reply(501, "5.5.4", "Bad value of parameter "+p.Key)
 }
 
 // badPath answers an error of smtp.ParseFrom and ParseTo.

@@ -86,6 +86,12 @@ type Options struct {
 	RepairLF      bool // a bare LF in content becomes CR LF
 	RequireHelo   bool // mx: EHLO and HELO must name a host or an address literal
 
+	// Extensions that are offered only where the queue does what they promise.
+	RequireTLS    bool          // REQUIRETLS, under TLS (RFC 8689)
+	DeliverBy     bool          // DELIVERBY (RFC 2852)
+	Priority      bool          // MT-PRIORITY, to who submits (RFC 6710)
+	FutureRelease time.Duration // FUTURERELEASE, to who submits: the longest wait (RFC 4865); 0 = not offered
+
 	Idle     time.Duration // between two reads or writes
 	Session  time.Duration // in all
 	Drain    time.Duration // for content that is arriving when the server is told to stop

@@ -34,12 +34,11 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 		return badPath(err, "5.1.3", "RCPT TO:<address>"), ""
 	}
 	shown = "<" + to.String() + ">"
-	switch {
-	case len(params) > 0 && !s.esmtp:
-		return reply(555, "5.5.4", "Parameters need EHLO"), shown
-	case len(params) > 0:
-		return reply(555, "5.5.4", "Parameter "+params[0].Key+" not recognized"), shown
-	case !to.IsASCII() && !s.tx.utf8:
+	rcpt := mta.Recipient{}
+	if r := s.rcptParams(&rcpt, params); r.Code != 0 {
+		return r, shown
+	}
+	if !to.IsASCII() && !s.tx.utf8 {
 		return reply(553, "5.6.7", "This address needs SMTPUTF8"), shown
 	}
 	if to.Domain == "" { // <postmaster>
@@ -58,7 +57,8 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 		return r, shown
 	}
 	s.tx.seen[to] = true
-	s.tx.rcpts = append(s.tx.rcpts, mta.Recipient{Address: to})
+	rcpt.Address = to
+	s.tx.rcpts = append(s.tx.rcpts, rcpt)
 	return reply(250, "2.1.5", "OK"), shown
 }
 

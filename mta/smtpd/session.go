@@ -52,6 +52,7 @@ type transaction struct {
 	body   string
 	utf8   bool
 	auth   string
+	wishes
 	chunks *chunks // nil before the first BDAT
 }
 

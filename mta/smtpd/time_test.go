@@ -78,6 +78,12 @@ func (c *client) toData() {
 // inBubble runs a test with a server under synctest's clock.
 func inBubble(t *testing.T, change func(*smtpd.Options), test func(t *testing.T, ln *pipes, q *queue, stop func() error)) {
 	t.Helper()
+	inBubbleAs(t, smtpd.Listener{MaxMessageSize: 1 << 20}, change, test)
+}
+
+// inBubbleAs is inBubble with a listener's settings.
+func inBubbleAs(t *testing.T, l smtpd.Listener, change func(*smtpd.Options), test func(t *testing.T, ln *pipes, q *queue, stop func() error)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		q, log := &queue{}, &lines{}
 		ln := &pipes{conns: make(chan net.Conn)}
@@ -85,7 +91,8 @@ func inBubble(t *testing.T, change func(*smtpd.Options), test func(t *testing.T,
 		if change != nil {
 			change(&o)
 		}
-		stop, _ := start(t, o, smtpd.Listener{Listener: ln, MaxMessageSize: 1 << 20}, log)
+		l.Listener = ln
+		stop, _ := start(t, o, l, log)
 		test(t, ln, q, stop)
 		if err := stop(); err != nil {
 			t.Errorf("Serve: %v", err)
