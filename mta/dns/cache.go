@@ -12,9 +12,11 @@ type question struct {
 
 // entry is an answer, or that there is none: err is then ErrNotFound or ErrNoData.
 type entry struct {
-	recs  []record
-	err   error
-	until time.Time
+	recs   []record
+	err    error
+	until  time.Time
+	end    string // where the aliases end
+	secure bool   // every answer on the way there was; only what a trusted server says
 }
 
 // cache holds at most max entries; the zero or negative max holds none.

@@ -13,28 +13,35 @@ const maxAliases = 8
 // lookup answers a question from the cache or the servers and follows aliases. The records are of the asked type only,
 // at least one unless err is set.
 func (r *Resolver) lookup(ctx context.Context, name string, t rrtype) ([]record, error) {
+	recs, _, err := r.trace(ctx, name, t)
+	return recs, err
+}
+
+// trace is lookup with the way to the answer, which an answer without records has too.
+func (r *Resolver) trace(ctx context.Context, name string, t rrtype) ([]record, Path, error) {
 	name, err := ascii(name)
 	if err != nil {
-		return nil, err
+		return nil, Path{}, err
 	}
 	q := question{name, t}
 	e, ok := r.cache.get(q, r.opt.Now())
 	if !ok {
 		if e, err = r.resolve(ctx, q); err != nil {
-			return nil, fmt.Errorf("look up %s of %s: %w", t, name, err)
+			return nil, Path{End: name}, fmt.Errorf("look up %s of %s: %w", t, name, err)
 		}
 		r.cache.put(q, e, r.opt.Now())
 	}
+	path := Path{e.end, e.secure}
 	if e.err != nil {
-		return nil, fmt.Errorf("look up %s of %s: %w", t, name, e.err)
+		return nil, path, fmt.Errorf("look up %s of %s: %w", t, name, e.err)
 	}
-	return e.recs, nil
+	return e.recs, path, nil
 }
 
 // resolve asks the servers, again for the end of an alias when the answer stops there. Its error is temporary; that
 // there is nothing stands in the entry.
 func (r *Resolver) resolve(ctx context.Context, q question) (entry, error) {
-	ttl := r.opt.MaxTTL
+	ttl, secure := r.opt.MaxTTL, r.trusted
 	links := 0
 	for {
 		m, err := r.ask(ctx, q)
@@ -45,21 +52,25 @@ func (r *Resolver) resolve(ctx context.Context, q question) (entry, error) {
 		if links += n; links >= maxAliases {
 			return entry{}, errors.New("chain of aliases too long, or going round")
 		}
-		ttl = min(ttl, least)
+		ttl, secure = min(ttl, least), secure && m.secure
+		e := entry{recs: recs, end: end, secure: secure}
 		switch {
 		case len(recs) > 0:
-			return r.entry(recs, nil, ttl), nil
+			return r.until(e, ttl), nil
 		case m.nxdomain:
-			return r.entry(nil, ErrNotFound, min(ttl, m.negTTL, r.opt.MaxNeg)), nil
+			e.err = ErrNotFound
+			return r.until(e, min(ttl, m.negTTL, r.opt.MaxNeg)), nil
 		case n == 0 || m.soa:
-			return r.entry(nil, ErrNoData, min(ttl, m.negTTL, r.opt.MaxNeg)), nil
+			e.err = ErrNoData
+			return r.until(e, min(ttl, m.negTTL, r.opt.MaxNeg)), nil
 		}
 		q.name = end
 	}
 }
 
-func (r *Resolver) entry(recs []record, err error, ttl time.Duration) entry {
-	return entry{recs, err, r.opt.Now().Add(ttl)}
+func (r *Resolver) until(e entry, ttl time.Duration) entry {
+	e.until = r.opt.Now().Add(ttl)
+	return e
 }
 
 // ask puts the question to each server in turn, a few rounds, until one gives a usable answer.

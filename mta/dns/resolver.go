@@ -40,6 +40,7 @@ type Options struct {
 	Entries  int              // answers that the cache holds; default 10000, below 0 none
 	MaxTTL   time.Duration    // an answer is kept no longer; default 1 h
 	MaxNeg   time.Duration    // that nothing is there is remembered no longer; default 5 min
+	DNSSEC   Trust            // whose AD bit counts; default TrustAuto
 	Now      func() time.Time // default time.Now
 }
 
@@ -47,6 +48,7 @@ type Options struct {
 type Resolver struct {
 	opt     Options
 	servers []string
+	trusted bool // an AD bit is believed
 	cache   cache
 }
 
@@ -92,6 +94,7 @@ func New(o Options) (*Resolver, error) {
 	if len(r.servers) == 0 {
 		return nil, errServers
 	}
+	r.trusted = trusts(o.DNSSEC, r.servers)
 	return r, nil
 }
 

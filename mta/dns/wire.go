@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,12 +36,13 @@ const (
 	typeMX    = rrtype(wire.TypeMX)
 	typeTXT   = rrtype(wire.TypeTXT)
 	typePTR   = rrtype(wire.TypePTR)
+	typeTLSA  = rrtype(wire.TypeTLSA)
 	typeCNAME = rrtype(wire.TypeCNAME)
 )
 
 func (t rrtype) String() string { return wire.Type(t).String() }
 
-// record is one resource record of the answer section; which of the last three fields count depends on kind.
+// record is one resource record of the answer section; which of the last four fields count depends on kind.
 type record struct {
 	owner string // lower case, no final dot
 	kind  rrtype
@@ -48,12 +50,14 @@ type record struct {
 	pref  uint16     // MX
 	text  string     // host of MX, CNAME and PTR ("." is the root), text of TXT
 	addr  netip.Addr // A and AAAA
+	tlsa  *TLSA
 }
 
 // answer is a reply that a server vouches for.
 type answer struct {
 	nxdomain  bool
 	truncated bool
+	secure    bool          // the AD bit (RFC 6840 5.7, 5.8)
 	soa       bool          // the authority section says that the chain ends here
 	negTTL    time.Duration // RFC 2308 5; 0 without an SOA
 	recs      []record
@@ -103,6 +107,7 @@ func exchange(ctx context.Context, network, server string, q question, edns bool
 	}
 	out := new(wire.Msg)
 	out.SetQuestion(wire.Fqdn(q.name), uint16(q.kind))
+	out.AuthenticatedData = true // asks for the bit in the answer, without the signatures (RFC 6840 5.7)
 	if edns {
 		out.SetEdns0(udpSize, false)
 	}
@@ -152,7 +157,7 @@ func matches(in, out *wire.Msg) bool {
 
 // parse reduces a reply to what the package needs; an rcode other than NOERROR and NXDOMAIN is an error.
 func parse(in *wire.Msg) (*answer, error) {
-	m := &answer{nxdomain: in.Rcode == wire.RcodeNameError, truncated: in.Truncated}
+	m := &answer{nxdomain: in.Rcode == wire.RcodeNameError, truncated: in.Truncated, secure: in.AuthenticatedData}
 	switch in.Rcode {
 	case wire.RcodeSuccess, wire.RcodeNameError:
 		if len(in.Answer) == 0 && !in.Authoritative && !in.RecursionAvailable && !in.Truncated {
@@ -197,6 +202,9 @@ func convert(rr wire.RR) (record, bool) {
 		rec.text = strings.ToLower(v.Target)
 	case *wire.PTR:
 		rec.text = strings.ToLower(v.Ptr)
+	case *wire.TLSA:
+		data, err := hex.DecodeString(v.Certificate)
+		rec.tlsa, ok = &TLSA{v.Usage, v.Selector, v.MatchingType, data}, err == nil
 	case *wire.TXT:
 		rec.text = unescape(strings.Join(v.Txt, ""))
 	default:

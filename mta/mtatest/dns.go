@@ -24,6 +24,7 @@ type Zone struct {
 	silent  map[string]bool
 	cut     map[string]bool
 	wrong   map[string]bool
+	signed  map[string]bool
 	queries []string
 	notify  func(query string)
 }
@@ -52,7 +53,7 @@ func StartZone(addr string) (*Zone, error) {
 		return nil, err
 	}
 	z := &Zone{addr: tcp.Addr().String(), rrs: map[string][]dns.RR{}, rcodes: map[string]int{},
-		silent: map[string]bool{}, cut: map[string]bool{}, wrong: map[string]bool{}}
+		silent: map[string]bool{}, cut: map[string]bool{}, wrong: map[string]bool{}, signed: map[string]bool{}}
 	started := make(chan struct{}, 2)
 	for _, s := range []*dns.Server{{Listener: tcp}, {PacketConn: udp}} {
 		s.Handler = dns.HandlerFunc(z.serve)
@@ -134,6 +135,28 @@ func (z *Zone) Truncate(name string) {
 	z.cut[key(name)] = true
 }
 
+// Sign makes answers secure (the AD bit) as far as they rest on these names: each name of a chain of aliases, and the name
+// at its end, or that there is nothing at it. A name with a dot in front stands for all names below it.
+func (z *Zone) Sign(names ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, n := range names {
+		z.signed[key(n)] = true
+	}
+}
+
+func (z *Zone) isSigned(name string) bool {
+	if z.signed[name] {
+		return true
+	}
+	for i := range len(name) {
+		if name[i] == '.' && z.signed[name[i:]] {
+			return true
+		}
+	}
+	return false
+}
+
 // Misdirect sends, before every answer about a name, one with the right id and a wrong question.
 func (z *Zone) Misdirect(name string) {
 	z.mu.Lock()
@@ -194,7 +217,9 @@ func (z *Zone) answer(in *dns.Msg, q dns.Question, name, network string) *dns.Ms
 		m.Truncated = true
 		return m
 	}
+	secure := true
 	for range 20 {
+		secure = secure && z.isSigned(name)
 		next := ""
 		for _, rr := range z.rrs[name] {
 			if rr.Header().Rrtype == q.Qtype {
@@ -209,6 +234,7 @@ func (z *Zone) answer(in *dns.Msg, q dns.Question, name, network string) *dns.Ms
 		}
 		name = next
 	}
+	m.AuthenticatedData = secure && in.AuthenticatedData
 	if len(z.rrs[name]) == 0 {
 		m.Rcode = dns.RcodeNameError
 	}
