@@ -211,7 +211,7 @@ func TestEveryEventIsInTheManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := regexp.MustCompile(`l\.event\([^,]+, "([a-z-]+)"`)
-	for _, file := range []string{"queue.go", "spool.go"} {
+	for _, file := range []string{"queue.go", "spool.go", "transport.go"} {
 		b, err := os.ReadFile(filepath.Join("../../mta/maillog", file))
 		if err != nil {
 			t.Fatal(err)

@@ -56,4 +56,13 @@ var journalNames = map[string]string{
 	"journal":   "JOURNAL_RECORDS",
 	"filter":    "FILTER",
 	"verdict":   "VERDICT",
+	"domain":    "DOMAIN",
+	"policy-id": "POLICY_ID",
+	"mode":      "POLICY_MODE",
+	"max-age":   "MAX_AGE",
+	"was":       "WAS",
+	"now":       "NOW",
+	"report-id": "REPORT_ID",
+	"good":      "GOOD_SESSIONS",
+	"bad":       "BAD_SESSIONS",
 }

@@ -1,0 +1,150 @@
+package tlsrpt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/dns"
+)
+
+// When the reports of a day are sent: each at a moment of its own after the day, so that not all senders of the world
+// come at once (RFC 8460 4.1), and until when that is tried.
+const (
+	spreadFrom  = 5 * time.Minute
+	spreadOver  = 4 * time.Hour
+	retryEvery  = time.Hour
+	giveUpAfter = 24 * time.Hour
+	postTimeout = time.Minute
+	maxAnswer   = 64 << 10
+)
+
+func newClient(o Options) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext: o.Dial, TLSClientConfig: o.TLS, TLSHandshakeTimeout: postTimeout,
+			DisableKeepAlives: true, MaxResponseHeaderBytes: maxAnswer,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       postTimeout,
+	}
+}
+
+// dueAt is when the report for a domain goes out. It is the same after a restart.
+func (o *Options) dueAt(d *day, domain string) time.Time {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, o.Hostname+" "+domain+" "+d.Start.Format(time.DateOnly)) // cannot fail
+	return d.end().Add(spreadFrom + time.Duration(h.Sum64()%uint64(spreadOver)))
+}
+
+// send sends what is due.
+func (r *Recorder) send(ctx context.Context) {
+	now := r.opt.Now()
+	left := r.pending[:0]
+	for _, p := range r.pending {
+		late := now.After(p.end().Add(giveUpAfter))
+		open := 0
+		for _, domain := range slices.Sorted(maps.Keys(p.Domains)) {
+			if p.sent[domain] {
+				continue
+			}
+			open++
+			at := r.opt.dueAt(p.day, domain)
+			if t, ok := p.retry[domain]; ok {
+				at = t
+			}
+			if now.Before(at) || ctx.Err() != nil {
+				continue
+			}
+			if sent, done := r.tell(ctx, p, domain, late); done {
+				r.markDone(p, domain, sent)
+				open--
+			}
+		}
+		if open == 0 || late && ctx.Err() == nil {
+			r.remove(p)
+			continue
+		}
+		left = append(left, p)
+	}
+	clear(r.pending[len(left):])
+	r.pending = left
+}
+
+// tell sends one report to all who want it. It is done when one of them has it, and when nobody wants it.
+func (r *Recorder) tell(ctx context.Context, p *pending, domain string, last bool) (sent, done bool) {
+	texts, err := r.opt.Resolver.TXT(ctx, "_smtp._tls."+domain)
+	list := parseRecord(texts)
+	if dns.Permanent(err) || err == nil && len(list) == 0 {
+		return false, true
+	}
+	if err == nil {
+		err = r.sendTo(ctx, p, domain, list)
+	}
+	if err == nil {
+		return true, true
+	}
+	if ctx.Err() != nil {
+		return false, false
+	}
+	if _, again := p.retry[domain]; !again || last {
+		r.opt.Log.TLSReportError(domain, "send", err)
+	}
+	p.retry[domain] = r.opt.Now().Add(retryEvery)
+	return false, false
+}
+
+// sendTo fails when nobody got the report.
+func (r *Recorder) sendTo(ctx context.Context, p *pending, domain string, list []target) error {
+	l, err := r.opt.write(p.day, domain)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, t := range list {
+		var err error
+		if t.https != "" {
+			err = r.post(ctx, t.https, l.gzip)
+		} else {
+			err = r.opt.Mail(t.mail, r.opt.mail(l, t.mail.String(), r.opt.Now()))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t, err))
+			continue
+		}
+		r.opt.Log.TLSReportSent(domain, t.String(), l.id, l.ok, l.failed)
+	}
+	if len(errs) < len(list) {
+		if len(errs) > 0 {
+			r.opt.Log.TLSReportError(domain, "send", errors.Join(errs...))
+		}
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// post sends a report over HTTPS (RFC 8460 5.4).
+func (r *Recorder) post(ctx context.Context, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/tlsrpt+gzip")
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()                         // what it says is of no interest
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // nor whether it says it to the end
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("answered %.80q", resp.Status)
+	}
+	return nil
+}
