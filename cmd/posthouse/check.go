@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -108,6 +109,7 @@ func (c *checker) users() {
 	}
 	c.list, c.read = list, true
 	c.postmaster()
+	c.scram()
 }
 
 // aliases reads the aliases files of the domains, as smtpd and queue-runner do when they start.
@@ -132,6 +134,33 @@ func (c *checker) postmaster() {
 	}
 	c.warnings = append(c.warnings, fmt.Sprintf("postmaster: nobody is %s: double bounces and mail for postmaster go to a mailbox postmaster@%s that nobody reads",
 		a, c.cfg.Hostname))
+}
+
+// scram warns where some users can log in by SCRAM and some cannot, and where its salts would tell who exists.
+func (c *checker) scram() {
+	with, without := 0, 0
+	for _, u := range c.list {
+		switch {
+		case u.Disabled || len(u.Schemes) == 0:
+		case slices.Contains(u.Schemes, directory.Scram):
+			with++
+		default:
+			without++
+		}
+	}
+	file, when := c.cfg.Users.File, c.cfg.Users.Scram
+	if with > 0 && without > 0 && when == directory.ScramAuto {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: no login by SCRAM-SHA-256 is offered, for %d of %s have no verifier for it; posthouse user passwd makes one",
+			file, without, count(with+without, "user")))
+	}
+	if without > 0 && when == directory.ScramAlways {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: %d of %s have no verifier for SCRAM-SHA-256, and their mail programs may fail to log in; posthouse user passwd makes one",
+			file, without, count(with+without, "user")))
+	}
+	if with > 0 && when != directory.ScramNever && !directory.HasSaltKey(file) {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: there is no line \"* salt_key=\", so that an unknown login can be told from a known one after a restart; "+
+			"posthouse user adds it with the next password", file))
+	}
 }
 
 func (c *checker) summary() string {

@@ -77,6 +77,39 @@ func TestCheckSaysOKAndWarns(t *testing.T) {
 	}
 }
 
+func TestCheckTellsWhoCannotLogInByScram(t *testing.T) {
+	const scram = "{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+	const key = "* salt_key=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"
+	const offered, fails, noKey = "no login by SCRAM-SHA-256 is offered, for 1 of 2 users", "1 of 2 users have no verifier for SCRAM-SHA-256, and", `no line "* salt_key="`
+	for _, c := range []struct{ users, when, want string }{
+		{key + "a@example.org {PLAIN}x\nb@example.org " + scram + "\n", "auto", offered},
+		{key + "a@example.org {PLAIN}x\nb@example.org " + scram + "\n", "always", fails},
+		{"a@example.org " + scram + "\n", "auto", noKey},
+		{"a@example.org " + scram + "\n", "never", ""},
+		{key + "a@example.org " + scram + "\nb@example.org {PLAIN}x disabled=yes\nc@example.org\n", "auto", ""},
+		{"a@example.org {PLAIN}x\nb@example.org {PLAIN}x\n", "auto", ""},
+	} {
+		path := site(t, c.users, "")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = bytes.Replace(text, []byte("[users]\n"), []byte("[users]\nscram = \""+c.when+"\"\n"), 1)
+		if err := os.WriteFile(path, text, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		status, out, errOut := command(t, "check", "-c", path)
+		if status != 0 || errOut != "" {
+			t.Errorf("got status %d, %s", status, errOut)
+		}
+		for _, part := range []string{offered, fails, noKey} {
+			if strings.Contains(out, part) != (part == c.want) {
+				t.Errorf("scram = %q, %.60q: got\n%swant %q alone of its kind", c.when, c.users, out, c.want)
+			}
+		}
+	}
+}
+
 func TestCheckIsQuietWhereAllIsWell(t *testing.T) {
 	certs := mtatest.NewCerts(t, "mail.example.org")
 	path := site(t, "postmaster@mail.example.org {PLAIN}x\n", fmt.Sprintf("[tls]\ncertificate = %q\nkey = %q\n[[pop3d.listen]]\naddress = \":110\"\n", certs.CertFile, certs.KeyFile))

@@ -19,28 +19,48 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
-// schemeFlag adds --scheme, which takes the schemes' names in small letters.
-func schemeFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("scheme", strings.ToLower(directory.Argon2id), "how the password is stored: "+schemeNames())
-}
-
 func schemeNames() string { return strings.ToLower(strings.Join(directory.Schemes(), ", ")) }
 
-// askVerifier asks for a new password and hashes it.
-func askVerifier(cmd *cobra.Command, scheme string, a mta.Address) (string, error) {
-	stored := strings.ToUpper(scheme)
-	if !slices.Contains(directory.Schemes(), stored) {
-		return "", &codedError{exitUsage, fmt.Errorf("--scheme: unknown scheme %q; allowed: %s", scheme, schemeNames())}
+// storeFlags are how a password is to be stored.
+type storeFlags struct {
+	scheme  *string
+	noScram *bool
+}
+
+// addStoreFlags adds --scheme, which takes the schemes' names in small letters, and --no-scram.
+func addStoreFlags(cmd *cobra.Command) storeFlags {
+	return storeFlags{
+		cmd.Flags().String("scheme", strings.ToLower(directory.Argon2id), "how the password is stored: "+schemeNames()),
+		cmd.Flags().Bool("no-scram", false, "store nothing beside that for a login by SCRAM-SHA-256"),
+	}
+}
+
+// askVerifiers asks for a new password and makes what is stored of it.
+func askVerifiers(cmd *cobra.Command, store storeFlags, a mta.Address) ([]string, error) {
+	scheme := strings.ToUpper(*store.scheme)
+	if !slices.Contains(directory.Schemes(), scheme) {
+		return nil, &codedError{exitUsage, fmt.Errorf("--scheme: unknown scheme %q; allowed: %s", *store.scheme, schemeNames())}
+	}
+	schemes := []string{scheme}
+	switch {
+	case !*store.noScram && scheme != directory.Scram:
+		schemes = append(schemes, directory.Scram)
+	case *store.noScram && scheme == directory.Scram:
+		return nil, &codedError{exitUsage, errors.New("--no-scram: nothing is left to store with that --scheme")}
 	}
 	password, err := askPassword(cmd, a)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	v, err := directory.NewVerifier(stored, password)
-	if err != nil {
-		return "", &codedError{exitData, err}
+	var all []string
+	for _, s := range schemes {
+		v, err := directory.NewVerifier(s, password)
+		if err != nil {
+			return nil, &codedError{exitData, err}
+		}
+		all = append(all, v)
 	}
-	return v, nil
+	return all, nil
 }
 
 // askPassword asks twice on a terminal; from anything else it takes one line.

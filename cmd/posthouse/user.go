@@ -92,7 +92,7 @@ type userRun func(do func(cmd *cobra.Command, u *users, args []string) error) fu
 
 func newUserAdd(run userRun) *cobra.Command {
 	cmd := &cobra.Command{Use: "add ADDRESS", Short: "Add a mailbox", Args: cobra.ExactArgs(1)}
-	scheme := schemeFlag(cmd)
+	store := addStoreFlags(cmd)
 	noPassword := cmd.Flags().Bool("no-password", false, "add a user who takes mail and cannot log in")
 	cmd.RunE = run(func(cmd *cobra.Command, u *users, args []string) error {
 		a, err := u.newAddress(args[0])
@@ -105,11 +105,9 @@ func newUserAdd(run userRun) *cobra.Command {
 		}
 		var verifiers []string
 		if !*noPassword {
-			v, err := askVerifier(cmd, *scheme, a)
-			if err != nil {
+			if verifiers, err = askVerifiers(cmd, store, a); err != nil {
 				return err
 			}
-			verifiers = []string{v}
 		}
 		if err := u.change(cmd.Context(), func(l *directory.Lines) error { return l.Add(a, verifiers...) }); err != nil {
 			return err
@@ -121,17 +119,17 @@ func newUserAdd(run userRun) *cobra.Command {
 
 func newUserPasswd(run userRun) *cobra.Command {
 	cmd := &cobra.Command{Use: "passwd ADDRESS", Short: "Set a user's password", Args: cobra.ExactArgs(1)}
-	scheme := schemeFlag(cmd)
+	store := addStoreFlags(cmd)
 	cmd.RunE = run(func(cmd *cobra.Command, u *users, args []string) error {
 		a, err := u.existing(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		v, err := askVerifier(cmd, *scheme, a)
+		v, err := askVerifiers(cmd, store, a)
 		if err != nil {
 			return err
 		}
-		if err := u.change(cmd.Context(), func(l *directory.Lines) error { return l.SetVerifier(a, v) }); err != nil {
+		if err := u.change(cmd.Context(), func(l *directory.Lines) error { return l.SetVerifiers(a, v...) }); err != nil {
 			return err
 		}
 		return u.report(cmd.OutOrStdout(), fmt.Sprintf("password of %s changed in %s", a, u.path))

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
@@ -84,7 +85,7 @@ func TestLifeOfAUser(t *testing.T) {
 	step("", "added", "add", "relay@example.org", "--no-password")
 	login("relay@example.org", "", false)
 	step("three", "x@xn--bcher-kva.example added", "add", "x@BÜCHER.example", "--scheme=bcrypt")
-	step("", "alice@example.org sha512-crypt yes", "list")
+	step("", "alice@example.org sha512-crypt,scram-sha-256 yes", "list")
 	step("", "relay@example.org - no", "list")
 	out, _, _ := i.run(t, "", "list", "--json")
 	var all []map[string]any
@@ -95,6 +96,37 @@ func TestLifeOfAUser(t *testing.T) {
 	login("alice@example.org", "two", false)
 	if st, err := os.Stat(i.users); err != nil || st.Mode() != 0o640 {
 		t.Errorf("got mode %v, error %v; want 0640", st.Mode(), err)
+	}
+}
+
+func TestPasswordsAreStoredForScramToo(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		want  []string
+		offer bool
+	}{
+		{nil, []string{directory.Argon2id, directory.Scram}, true},
+		{[]string{"--scheme=bcrypt"}, []string{directory.Bcrypt, directory.Scram}, true},
+		{[]string{"--scheme=scram-sha-256"}, []string{directory.Scram}, true},
+		{[]string{"--no-scram"}, []string{directory.Argon2id}, false},
+	} {
+		i := newInstance(t)
+		for _, verb := range []string{"add", "passwd"} {
+			if _, _, err := i.run(t, "Gr\u00fc\u00dfe\n", append([]string{verb, "a@example.org"}, c.args...)...); err != nil {
+				t.Fatal(err)
+			}
+			f, err := directory.Open(i.users, directory.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := f.Lookup(t.Context(), mta.Address{Local: "a", Domain: "example.org"})
+			if err != nil || !slices.Equal(u.Schemes, c.want) || f.OffersScram() != c.offer {
+				t.Errorf("%s %q: got %q, error %v, SCRAM offered %v; want %q, %v", verb, c.args, u.Schemes, err, f.OffersScram(), c.want, c.offer)
+			}
+			if _, err := f.Authenticate(t.Context(), "a@example.org", "Gru\u0308\u00dfe"); err != nil {
+				t.Errorf("%s %q: the password, with the letter in two parts: %v", verb, c.args, err)
+			}
+		}
 	}
 }
 
@@ -128,6 +160,7 @@ func TestUserCommandsSayWhatIsWrongAndEndWithItsStatus(t *testing.T) {
 		{long + long, []string{"add", "a@example.org"}, 65, "longer than 1024"},
 		{"a b", []string{"add", "a@example.org", "--scheme", "plain"}, 65, "use another scheme"},
 		{"a", []string{"add", "a@example.org", "--scheme", "md5"}, 64, `unknown scheme "md5"; allowed: argon2id, bcrypt`},
+		{"a", []string{"add", "a@example.org", "--scheme", "scram-sha-256", "--no-scram"}, 64, "nothing is left to store"},
 		{"a", []string{"passwd", "a@example.org"}, 67, "a@example.org: no such user"},
 		{"", []string{"remove", "a@example.net"}, 67, "a@example.net: no such user"},
 		{"", []string{"remove", "not an address"}, 67, "bad address"},
@@ -155,7 +188,7 @@ func TestFaultElsewhereInTheFileIsToldAfterTheChange(t *testing.T) {
 	if err := os.WriteFile(i.users, []byte("bob@example.org {NONE}b\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	_, code, err := i.run(t, "a", "add", "a@example.org", "--scheme", "plain")
+	_, code, err := i.run(t, "a", "add", "a@example.org", "--scheme", "plain", "--no-scram")
 	want := "a@example.org added to " + i.users + ", but the daemons keep the users they have until this is mended: " + i.users + ":1: unknown scheme"
 	if code != 78 || err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got status %d, error %v; want 78, %s", code, err, want)
@@ -229,7 +262,7 @@ func TestTerminalIsAskedTwice(t *testing.T) {
 		p := &typist{master: master, lines: c.typed}
 		cmd := newUser()
 		cmd.SilenceErrors = true
-		cmd.SetArgs([]string{"add", "alice@example.org", "--scheme=plain", "--config", i.config})
+		cmd.SetArgs([]string{"add", "alice@example.org", "--scheme=plain", "--no-scram", "--config", i.config})
 		cmd.SetIn(tty)
 		cmd.SetErr(p)
 		cmd.SetOut(&p.shown)

@@ -24,16 +24,15 @@ func (f *File) Authenticate(ctx context.Context, login, password string) (identi
 	if len(password) > MaxPassword || len(login) > mta.MaxPathLen || strings.ContainsRune(password, 0) {
 		return "", mta.ErrCredentials
 	}
-	address, err := f.parseLogin(login)
-	if err != nil {
+	if _, err := f.parseLogin(login); err != nil {
 		return "", mta.ErrCredentials // the form of a login says nothing of who exists
 	}
 	f.refresh()
 	t := f.table.Load()
-	user := f.find(t, address)
-	may := user != nil && !user.Disabled && costOf(user.verifiers) != ""
+	user, _ := f.findLogin(t, login)
+	may := user != nil && user.canLogin()
 	against := t.dummy
-	if user != nil && costOf(user.verifiers) != "" {
+	if user != nil && len(user.verifiers) > 0 {
 		against = user.verifiers
 	}
 	var key cacheKey
@@ -62,7 +61,29 @@ func (f *File) parseLogin(login string) (mta.Address, error) {
 	return a, err
 }
 
-// check tries the verifiers in turn, one check of the bound for all of them. Empty passwords match nothing.
+// findLogin returns the user of a login, nil if there is none, and the name under which it was looked for, which is the same
+// for all ways to write the login.
+func (f *File) findLogin(t *table, login string) (*User, string) {
+	prepared := prepareLogin(login)
+	forms := []string{login, prepared}
+	if prepared == login {
+		forms = forms[:1]
+	}
+	for _, form := range forms {
+		if a, err := f.parseLogin(form); err == nil {
+			if u := f.find(t, a); u != nil {
+				return u, f.key(u.Address).String()
+			}
+		}
+	}
+	if a, err := f.parseLogin(prepared); err == nil {
+		return nil, f.key(a).String()
+	}
+	return nil, prepared
+}
+
+// check tries the verifiers in turn, one check of the bound for all of them. Empty passwords match nothing. A password is
+// taken as it comes first, as other programs made their verifiers of it, and then in the form in which we make ours.
 func (f *File) check(ctx context.Context, against []verifier, password string) (bool, error) {
 	select {
 	case f.checks <- struct{}{}:
@@ -74,8 +95,9 @@ func (f *File) check(ctx context.Context, against []verifier, password string) (
 		}
 	}
 	defer func() { <-f.checks }()
+	prepared := preparePassword(password)
 	for _, v := range against {
-		if v.usable() && f.match(v, password) {
+		if f.match(v, password) || prepared != password && v.scheme != Scram && f.match(v, prepared) {
 			return password != "", nil
 		}
 	}

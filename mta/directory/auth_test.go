@@ -97,8 +97,8 @@ func TestPasswordsThatNoUserCanHaveCostNothing(t *testing.T) {
 }
 
 func TestLoginsFindTheirUser(t *testing.T) {
-	path := usersFile(t, "Alice@example.org {PLAIN}a "+cheapBcrypt+"\nbob@example.org {SCRAM-SHA-256}4096,c2FsdA==,"+
-		strings.Repeat("a", 43)+"=,"+strings.Repeat("b", 43)+"= {PLAIN}b\n")
+	path := usersFile(t, "Alice@example.org {PLAIN}a "+cheapBcrypt+"\nbob@example.org {SCRAM-SHA-256}"+pencil+" {PLAIN}b\n"+
+		"grüße@example.org {PLAIN}Grüße\ncarol@example.org {SCRAM-SHA-256}"+pencil+"\n")
 	f := open(t, path, directory.Options{DefaultDomain: "example.org", DomainAlias: map[string]string{"example.com": "example.org"}})
 	for _, c := range []struct{ login, password, want string }{
 		{"Alice@example.org", "a", "Alice@example.org"},
@@ -106,6 +106,11 @@ func TestLoginsFindTheirUser(t *testing.T) {
 		{"ALICE", "a", "Alice@example.org"},
 		{"alice@example.com", "a", "Alice@example.org"},
 		{"bob", "b", "bob@example.org"},
+		{"gru\u0308\u00dfe", "Gr\u00fc\u00dfe", "grüße@example.org"},             // a name with ü as two characters
+		{"\uff42\uff4f\uff42", "b", "bob@example.org"},                           // in full width
+		{"gr\u00fc\u00dfe@example.org", "Gru\u0308\u00dfe", "grüße@example.org"}, // a password with ü as two
+		{"carol", "pencil", "carol@example.org"},                                 // a SCRAM verifier takes a password too
+		{"carol", "p\u00adencil", "carol@example.org"},                           // as its client would prepare it: without a soft hyphen
 	} {
 		if got, err := f.Authenticate(t.Context(), c.login, c.password); err != nil || got != c.want {
 			t.Errorf("%s: got %q, error %v; want %q", c.login, got, err, c.want)

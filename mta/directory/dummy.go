@@ -50,9 +50,7 @@ func commonest(users map[mta.Address]*User) []verifier {
 func costOf(vs []verifier) string {
 	var costs []string
 	for i := range vs {
-		if vs[i].usable() {
-			costs = append(costs, vs[i].cost)
-		}
+		costs = append(costs, vs[i].cost)
 	}
 	return strings.Join(costs, "; ")
 }

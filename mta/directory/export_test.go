@@ -33,3 +33,6 @@ func Matches(field, password string) (bool, error) {
 	v, err := parseVerifier(field)
 	return err == nil && v.match(password), err
 }
+
+// SASLPrep is saslPrep.
+func SASLPrep(password string) string { return saslPrep(password) }

@@ -34,6 +34,8 @@ type Options struct {
 	DomainAlias map[string]string
 	// DropVerifiers forgets verifiers while reading: for a program that checks no passwords.
 	DropVerifiers bool
+	// Scram says when the SCRAM mechanisms are offered: ScramAuto, which is also "", ScramAlways or ScramNever.
+	Scram string
 	// MaxChecks bounds the password checks at once, each of which takes a processor and up to 256 MiB; 0 = one a processor.
 	MaxChecks int
 	// MayBeAbsent takes a file that is not there for an empty one: on a host that has no users of its own.
@@ -100,12 +102,15 @@ func (f *File) Users() int {
 	return len(f.table.Load().users)
 }
 
-func (f *File) find(t *table, a mta.Address) *User {
+func (f *File) find(t *table, a mta.Address) *User { return t.users[f.key(a)] }
+
+// key is what a user is found by.
+func (f *File) key(a mta.Address) mta.Address {
 	a = fold(a)
 	if to, ok := f.opt.DomainAlias[a.Domain]; ok {
 		a.Domain = to
 	}
-	return t.users[a]
+	return a
 }
 
 // fingerprint is what changes when a file does. The zero value is that of no file.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,7 +21,7 @@ const MaxPassword = 1024
 const maxBcryptPassword = 72
 
 // Schemes that NewVerifier makes, the default first.
-func Schemes() []string { return []string{Argon2id, Bcrypt, SHA512Crypt, Yescrypt, Plain} }
+func Schemes() []string { return []string{Argon2id, Bcrypt, SHA512Crypt, Yescrypt, Scram, Plain} }
 
 type hasher interface {
 	Hash(password string) (algorithm.Digest, error)
@@ -33,14 +34,23 @@ func NewVerifier(scheme, password string) (string, error) {
 	if err := CheckPassword(scheme, password); err != nil {
 		return "", err
 	}
-	if scheme == Plain {
+	switch scheme {
+	case Plain:
 		return "{" + Plain + "}" + password, nil
+	case Scram:
+		salt := make([]byte, scramSalt)
+		_, _ = rand.Read(salt) // never fails: crypto/rand ends the program first
+		v, err := newScram(password, salt, scramRounds)
+		if err != nil {
+			return "", fmt.Errorf("hash password: %w", err)
+		}
+		return "{" + Scram + "}" + formatScram(v), nil
 	}
 	h, err := newHasher(scheme)
 	if err != nil {
 		return "", err
 	}
-	d, err := h.Hash(password)
+	d, err := h.Hash(preparePassword(password))
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
 	}
@@ -56,7 +66,7 @@ func CheckPassword(scheme, password string) error {
 		return fmt.Errorf("password is longer than %d octets", MaxPassword)
 	case !utf8.ValidString(password) || strings.ContainsRune(password, 0):
 		return errors.New("password is not UTF-8 without NUL")
-	case scheme == Bcrypt && len(password) > maxBcryptPassword:
+	case scheme == Bcrypt && len(preparePassword(password)) > maxBcryptPassword:
 		return fmt.Errorf("password is longer than the %d octets that bcrypt looks at; use another scheme", maxBcryptPassword)
 	case scheme == Plain && strings.ContainsFunc(password, isBlankOrControl):
 		return errors.New("password has a blank or a control character, which scheme plain cannot hold; use another scheme")

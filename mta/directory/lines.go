@@ -100,13 +100,22 @@ func (l *Lines) Add(a mta.Address, verifiers ...string) error {
 	if n := len(l.all); n > 0 && !strings.HasSuffix(l.all[n-1], "\n") {
 		l.all[n-1] += "\n"
 	}
+	l.needSaltKey(verifiers)
 	l.all = append(l.all, line+"\n")
 	l.changed = true
 	return nil
 }
 
-// SetVerifier puts one verifier in place of all that a user has; the keys stay. ErrUnknown if there is no such user.
-func (l *Lines) SetVerifier(a mta.Address, verifier string) error {
+// needSaltKey gives the file its salt key as soon as it has a verifier for SCRAM.
+func (l *Lines) needSaltKey(verifiers []string) {
+	scram := func(v string) bool { return strings.HasPrefix(v, "{"+Scram+"}") }
+	if slices.ContainsFunc(verifiers, scram) && !slices.ContainsFunc(l.all, isNobody) {
+		l.all = append(l.all, newSaltKeyLine()+"\n")
+	}
+}
+
+// SetVerifiers puts verifiers in place of all that a user has; the keys stay. ErrUnknown if there is no such user.
+func (l *Lines) SetVerifiers(a mta.Address, verifiers ...string) error {
 	i, err := l.find(a)
 	if err != nil {
 		return err
@@ -115,7 +124,7 @@ func (l *Lines) SetVerifier(a mta.Address, verifier string) error {
 	if err != nil {
 		return err
 	}
-	keep := []string{fields[0], verifier}
+	keep := append(fields[:1:1], verifiers...)
 	for _, f := range fields[1:] {
 		if !strings.HasPrefix(f, "{") {
 			keep = append(keep, f)
@@ -126,6 +135,7 @@ func (l *Lines) SetVerifier(a mta.Address, verifier string) error {
 		return err
 	}
 	l.all[i] = line + "\n"
+	l.needSaltKey(verifiers)
 	l.changed = true
 	return nil
 }

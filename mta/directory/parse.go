@@ -24,6 +24,9 @@ const (
 type table struct {
 	users map[mta.Address]*User // by fold of the address
 	dummy []verifier            // what a check of nobody's password works on
+
+	scram   scramForm
+	saltKey []byte // nil: the file has none
 }
 
 // parse reads a whole file; its error says name:line: what is wrong. With drop, verifiers are checked and forgotten.
@@ -35,7 +38,11 @@ func parse(name string, data []byte, drop bool) (*table, error) {
 	n := 0
 	for raw := range bytes.Lines(data) {
 		n++
-		u, err := parseLine(strings.TrimSuffix(string(raw), "\n"))
+		line := strings.TrimSuffix(string(raw), "\n")
+		u, err := parseLine(line)
+		if err == nil && u == nil && isNobody(line) {
+			err = t.setSaltKey(line)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
 		}
@@ -47,18 +54,23 @@ func parse(name string, data []byte, drop bool) (*table, error) {
 		}
 		u.line = n
 		if drop {
-			u.verifiers, u.Schemes = nil, nil
+			u.verifiers, u.scram, u.Schemes = nil, nil, nil
 		}
 		t.users[fold(u.Address)] = u
 	}
-	t.dummy = commonest(t.users)
+	t.dummy, t.scram = commonest(t.users), scramFormOf(t.users)
 	return t, nil
 }
 
-// parseLine reads one line without its end; nil for a comment or an empty line. Errors never hold a verifier.
+// parseLine reads one line without its end; nil for a comment, an empty line, or the line that is nobody's. Errors never hold
+// a verifier.
 func parseLine(line string) (*User, error) {
 	fields, err := splitLine(line)
 	if err != nil || len(fields) == 0 {
+		return nil, err
+	}
+	if fields[0] == nobodyField {
+		_, err := parseSaltKey(fields)
 		return nil, err
 	}
 	u := &User{}
@@ -75,7 +87,10 @@ func parseLine(line string) (*User, error) {
 			if err != nil {
 				return nil, err
 			}
-			u.verifiers, u.Schemes = append(u.verifiers, v), append(u.Schemes, v.scheme)
+			u.Schemes = append(u.Schemes, v.scheme)
+			if err := u.addVerifier(v); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		key, value, ok := strings.Cut(f, "=")
@@ -90,10 +105,29 @@ func parseLine(line string) (*User, error) {
 			return nil, err
 		}
 	}
-	if len(u.verifiers) > maxVerifiers {
-		return nil, fmt.Errorf("%d verifiers; allowed: up to %d", len(u.verifiers), maxVerifiers)
+	if len(u.Schemes) > maxVerifiers {
+		return nil, fmt.Errorf("%d verifiers; allowed: up to %d", len(u.Schemes), maxVerifiers)
 	}
 	return u, nil
+}
+
+// addVerifier takes one more. A password is checked against that for SCRAM only where there is no other: both are made from
+// the same password, and one check is dear enough.
+func (u *User) addVerifier(v verifier) error {
+	alone := len(u.verifiers) == 1 && u.scram != nil && u.verifiers[0].scheme == Scram
+	switch {
+	case v.scheme == Scram && u.scram != nil:
+		return fmt.Errorf("{%s} twice: a login has one salt", Scram)
+	case v.scheme == Scram:
+		u.scram = v.scram
+		if len(u.verifiers) > 0 {
+			return nil
+		}
+	case alone:
+		u.verifiers = nil
+	}
+	u.verifiers = append(u.verifiers, v)
+	return nil
 }
 
 // splitLine cuts a line into fields at blanks and tabs.

@@ -50,6 +50,13 @@ func TestFaultyUsersFilesAreRefusedWithTheLine(t *testing.T) {
 		{"alice@example.org send_as=@\n", "send_as: bad address"},
 		{"alice@example.org" + strings.Repeat(" {PLAIN}a", 9) + "\n", "9 verifiers; allowed: up to 8"},
 		{"alice@example.org {PLAIN}a\xff\n", "not UTF-8"},
+		{"alice@example.org {SCRAM-SHA-256}" + pencil + " {SCRAM-SHA-256}" + pencil, "{SCRAM-SHA-256} twice"},
+		{"*\n", ":1: a line that begins with * has salt_key="},
+		{"* {PLAIN}a\n", "salt_key= and nothing else"},
+		{"* salt_key=" + key32 + " quota=0\n", "salt_key= and nothing else"},
+		{"* salt_key=plain-secret\n", "salt_key: not 32 octets in base64"},
+		{"* salt_key=" + strings.Repeat("A", 43) + "=\n", "salt_key: not 32 octets"}, // all zero
+		{"* salt_key=" + key32 + "\n* salt_key=" + key32 + "\n", ":2: a second line"},
 		{"alice@example.org {PLAIN}a\x00b\n", "control character"},
 		{"alice@example.org {PLAIN}" + strings.Repeat("a", 20000), ":1: line longer than 16384 octets"},
 	}
@@ -82,8 +89,8 @@ func TestUsersFilesThatOthersCanReadAreRefused(t *testing.T) {
 }
 
 func TestLineWithEveryFieldIsRead(t *testing.T) {
-	line := "Alice@Example.ORG\t {PLAIN}one {SCRAM-SHA-256}4096,c2FsdA==," + strings.Repeat("a", 43) + "=," + strings.Repeat("b", 43) +
-		"= quota=0 forward=bob@Example.net,Alice@example.org send_as=info@example.org,@Sub.example.org host= disabled=yes "
+	line := "Alice@Example.ORG\t {PLAIN}one {SCRAM-SHA-256}" + pencil +
+		" quota=0 forward=bob@Example.net,Alice@example.org send_as=info@example.org,@Sub.example.org host= disabled=yes "
 	u, err := directory.ParseLine(line)
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func TestUpdateLeavesTheOtherLinesByteForByte(t *testing.T) {
 	}{
 		{"nothing", func(*directory.Lines) error { return nil }, before},
 		{"add", func(l *directory.Lines) error { return l.Add(carol, "{PLAIN}c") }, before + "\ncarol@example.org {PLAIN}c\n"},
-		{"password", func(l *directory.Lines) error { return l.SetVerifier(bob, "{PLAIN}new") },
+		{"password", func(l *directory.Lines) error { return l.SetVerifiers(bob, "{PLAIN}new") },
 			strings.Replace(before, "  bob@example.org {PLAIN}b {PLAIN}bb forward", "bob@example.org {PLAIN}new forward", 1)},
 		{"remove", func(l *directory.Lines) error { return l.Remove(bob) },
 			strings.Replace(before, "  bob@example.org {PLAIN}b {PLAIN}bb forward=alice@example.org quota=0\n", "", 1)},
@@ -66,9 +66,9 @@ func TestUpdateThatFailsLeavesTheFileAndNothingBeside(t *testing.T) {
 		want   error
 	}{
 		{"add a user who is there", func(l *directory.Lines) error { return l.Add(bob, "{PLAIN}x") }, directory.ErrExists},
-		{"password of nobody", func(l *directory.Lines) error { return l.SetVerifier(dora, "{PLAIN}x") }, directory.ErrUnknown},
+		{"password of nobody", func(l *directory.Lines) error { return l.SetVerifiers(dora, "{PLAIN}x") }, directory.ErrUnknown},
 		{"remove nobody", func(l *directory.Lines) error { return l.Remove(dora) }, directory.ErrUnknown},
-		{"a line with a fault of its own", func(l *directory.Lines) error { return l.SetVerifier(alice, "{PLAIN}x") }, nil},
+		{"a line with a fault of its own", func(l *directory.Lines) error { return l.SetVerifiers(alice, "{PLAIN}x") }, nil},
 		{"a verifier that would be another line", func(l *directory.Lines) error { return l.Add(dora, "{PLAIN}x\nroot@example.org {PLAIN}x") }, nil},
 		{"a user who would be a comment", func(l *directory.Lines) error { return l.Add(address(t, "#dora@example.org"), "{PLAIN}x") }, nil},
 		{"a change and then an error", func(l *directory.Lines) error { return errors.Join(l.Remove(bob), mine) }, mine},

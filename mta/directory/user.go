@@ -24,9 +24,12 @@ type User struct {
 	// Schemes names the verifiers, in the file's order; empty where they were dropped on reading.
 	Schemes []string
 
-	verifiers []verifier
+	verifiers []verifier         // what a password is checked against
+	scram     *mta.ScramVerifier // nil: none
 	line      int
 }
+
+func (u *User) canLogin() bool { return !u.Disabled && len(u.verifiers) > 0 }
 
 // MaySendAs says whether the user may use the sender: the own address, or one that SendAs allows.
 func (u *User) MaySendAs(sender mta.Address) bool {

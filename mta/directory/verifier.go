@@ -14,6 +14,8 @@ import (
 	"github.com/go-crypt/crypt/algorithm/bcrypt"
 	"github.com/go-crypt/crypt/algorithm/scrypt"
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
+
+	"github.com/posthouse-mail/posthouse/mta"
 )
 
 // The schemes of verifiers, as they stand between braces.
@@ -45,6 +47,7 @@ type verifier struct {
 	text   string           // as in the file, behind the braces
 	cost   string           // equal for two verifiers that take equally long
 	digest algorithm.Digest // nil for PLAIN and SCRAM-SHA-256
+	scram  *mta.ScramVerifier
 }
 
 var errNotForm = errors.New("not in the scheme's form")
@@ -70,9 +73,7 @@ func parseVerifier(field string) (verifier, error) {
 	case Yescrypt:
 		err = v.parseYescrypt()
 	case Scram:
-		if !scramForm.MatchString(text) {
-			err = errNotForm
-		}
+		err = v.parseScram()
 	case Plain:
 		v.cost = Plain
 		if text == "" {
@@ -94,7 +95,7 @@ var (
 	bcryptForm   = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[A-Za-z0-9./]{53}$`)
 	sha512Form   = regexp.MustCompile(`^\$6\$(?:rounds=([1-9][0-9]{0,9})\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{86}$`)
 	yescryptForm = regexp.MustCompile(`^\$y\$j([A-Za-z0-9./])([A-Za-z0-9./])\$[A-Za-z0-9./]{2,86}\$[A-Za-z0-9./]{43}$`)
-	scramForm    = regexp.MustCompile(`^[1-9][0-9]{3,6},[A-Za-z0-9+/]+={0,2},[A-Za-z0-9+/]{43}=,[A-Za-z0-9+/]{43}=$`)
+	scramSyntax  = regexp.MustCompile(`^([1-9][0-9]{0,9}),([A-Za-z0-9+/]+={0,2}),([A-Za-z0-9+/]{43}=),([A-Za-z0-9+/]{43}=)$`)
 )
 
 func (v *verifier) parseArgon2id() (err error) {
@@ -175,9 +176,6 @@ func plainError(err error) error {
 	return nil
 }
 
-// usable says whether a password can be checked against v.
-func (v *verifier) usable() bool { return v.cost != "" }
-
 // match says whether password is the one; a fault of the library is a no.
 func (v *verifier) match(password string) bool {
 	if v.scheme == Plain {
@@ -185,8 +183,8 @@ func (v *verifier) match(password string) bool {
 		a, b := sha256.Sum256([]byte(v.text)), sha256.Sum256([]byte(password))
 		return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 	}
-	if v.digest == nil {
-		return false
+	if v.scram != nil {
+		return v.matchScram(password)
 	}
 	ok, err := v.digest.MatchAdvanced(password)
 	return ok && err == nil

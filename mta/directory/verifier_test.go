@@ -42,6 +42,12 @@ func TestHostileVerifiersAreRefusedWhenTheyAreRead(t *testing.T) {
 		{"{YESCRYPT}$y$jLz$saltsalt$" + strings.Repeat("a", 43), "memory"},
 		{"{YESCRYPT}$y$j9T$salt$", "form"},
 		{"{SCRAM-SHA-256}4096,salt,short,short", "form"},
+		{"{SCRAM-SHA-256}9999999," + pencil[len("4096,"):], "9999999 rounds"},    // seconds
+		{"{SCRAM-SHA-256}4095," + pencil[len("4096,"):], "4095 rounds"},          // fewer than RFC 7677 allows
+		{"{SCRAM-SHA-256}04096," + pencil[len("4096,"):], "form"},                //
+		{"{SCRAM-SHA-256}" + strings.Replace(pencil, "gQ==", "gR==", 1), "salt"}, // bits left over
+		{"{SCRAM-SHA-256}4096," + strings.Repeat("A", 100) + pencil[len("4096,W22ZaJ0SNY7soEsUEjb6gQ=="):], "salt"},
+		{"{SCRAM-SHA-256}" + pencil + "=", "form"},
 		{"{PLAIN}", "empty"},
 		{"{MD5-CRYPT}$1$abc$def", "unknown scheme"},
 		{"{plain}secret", "unknown scheme"}, // schemes are in capitals
@@ -71,6 +77,8 @@ func TestVerifiersOfOtherProgramsAreUnderstood(t *testing.T) {
 		// Made by crypt(3) of Debian 12.
 		{"{YESCRYPT}" + yescryptVector, "posthouse", "YESCRYPT 12 32"},
 		{"{PLAIN}se}cr#t=", "se}cr#t=", "PLAIN"},
+		// From the example of RFC 7677.
+		{"{SCRAM-SHA-256}" + pencil, "pencil", "SCRAM-SHA-256 4096"},
 	}
 	for _, c := range good {
 		cost, err := directory.ParseVerifier(c.field)
@@ -90,7 +98,7 @@ func TestVerifiersOfOtherProgramsAreUnderstood(t *testing.T) {
 func TestNewVerifiersAreReadBackAndTakeTheirPasswordOnly(t *testing.T) {
 	want := map[string]string{
 		directory.Argon2id: "ARGON2ID 19456 2 1", directory.Bcrypt: "BCRYPT 11", directory.SHA512Crypt: "SHA512-CRYPT 200000",
-		directory.Yescrypt: "YESCRYPT 12 32", directory.Plain: "PLAIN",
+		directory.Yescrypt: "YESCRYPT 12 32", directory.Scram: "SCRAM-SHA-256 100000", directory.Plain: "PLAIN",
 	}
 	for _, scheme := range directory.Schemes() {
 		field, err := directory.NewVerifier(scheme, "Grüße-42")

@@ -75,6 +75,12 @@ func (l *Log) SMTPLoginFailed(s SMTPSession, login, mech string) {
 	l.smtp(slog.LevelWarn, "login-failed", s, slog.String("mech", mech))
 }
 
+// SMTPBindingFailed (binding-failed, warn): a login by SCRAM was refused because client and server are not at the two ends of
+// one TLS connection, or because the client was not shown SCRAM-SHA-256-PLUS. Fields: session, client, helo, mech, err.
+func (l *Log) SMTPBindingFailed(s SMTPSession, mech string, err error) {
+	l.smtp(slog.LevelWarn, "binding-failed", s, slog.String("mech", mech), slog.Any("err", err))
+}
+
 // SMTPTLSFailed (tls-failed, info): a TLS handshake came to nothing. Fields: session, client, helo, err.
 func (l *Log) SMTPTLSFailed(s SMTPSession, err error) {
 	l.smtp(slog.LevelInfo, "tls-failed", s, slog.Any("err", err))

@@ -24,6 +24,7 @@ const dialogueTime = 20 * time.Second
 //	S: regexp    the server's next line must match, from its beginning to its end, without CR LF
 //	L: regexp    the last line of the server's next reply must match; those before it, with a hyphen, may be any
 //	TLS          the client's half of a TLS handshake
+//	SCRAM: MECHANISM login password [change]  AUTH by SCRAM, up to what the server says at the end: see scram.go
 //	EOF          the server must close the connection
 //	# comment    and empty lines
 //
@@ -82,6 +83,8 @@ func (d *dialogue) step(line string) bool {
 		return d.expect(text)
 	case "L":
 		return d.expectLast(text)
+	case "SCRAM":
+		return d.scram(strings.Fields(text))
 	case "TLS":
 		over := tls.Client(d.nc, d.client)
 		if err := over.Handshake(); err != nil {

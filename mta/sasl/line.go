@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // MaxLine bounds a response on the wire, in octets without the line end (RFC 4954 4, which lets a line have 12,288).
@@ -21,12 +22,7 @@ func Decode(line string) ([]byte, error) {
 	if len(line) > MaxLine {
 		return nil, fmt.Errorf("longer than %d octets: %w", MaxLine, ErrMalformed)
 	}
-	for i := range len(line) { // the decoder passes over CR and LF
-		if line[i] == '\r' || line[i] == '\n' {
-			return nil, fmt.Errorf("line end in base64: %w", ErrMalformed)
-		}
-	}
-	b, err := base64.StdEncoding.Strict().DecodeString(line)
+	b, err := decode(line)
 	if err != nil {
 		return nil, fmt.Errorf("base64: %w", ErrMalformed)
 	}
@@ -34,6 +30,19 @@ func Decode(line string) ([]byte, error) {
 		b = []byte{}
 	}
 	return b, nil
+}
+
+// decode takes base64 in the one form that its octets have.
+func decode(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") { // the decoder passes over them
+		return nil, errors.New("line end")
+	}
+	return base64.StdEncoding.Strict().DecodeString(s)
+}
+
+func isBase64(s string) bool {
+	_, err := decode(s)
+	return err == nil
 }
 
 // DecodeInitial reads an initial response, the argument behind the mechanism's name: "=" stands for an empty one, and ""

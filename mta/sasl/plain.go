@@ -15,6 +15,8 @@ type plain struct {
 	begun  bool
 }
 
+func newPlain(p *password) *plain { return &plain{password: p, server: gosasl.NewPlainServer(p.check)} }
+
 func (s *plain) Next(response []byte) (challenge []byte, done bool, err error) {
 	if response == nil && s.begun {
 		return nil, false, fmt.Errorf("no response: %w", ErrMalformed)

@@ -3,17 +3,27 @@ package sasl_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/xdg-go/scram"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/sasl"
 )
 
-// users is an Authenticator of one user, alice@example.org with password "tea", whom "alice" names too.
-type users struct{ err error }
+// users are Accounts of one user, alice@example.org with password "tea", whom "alice" names too. carol has no verifier for
+// SCRAM.
+type users struct {
+	err     error
+	noScram bool
+}
 
-var _ sasl.Authenticator = users{}
+var _ sasl.Accounts = users{}
+
+func (u users) OffersScram() bool { return !u.noScram }
 
 func (u users) Authenticate(_ context.Context, login, password string) (string, error) {
 	if u.err != nil {
@@ -23,6 +33,36 @@ func (u users) Authenticate(_ context.Context, login, password string) (string, 
 		return "alice@example.org", nil
 	}
 	return "", mta.ErrCredentials
+}
+
+func (u users) Scram(_ context.Context, login string) (string, mta.ScramVerifier, error) {
+	switch {
+	case u.err != nil:
+		return "", mta.ScramVerifier{}, u.err
+	case login == "carol":
+		return "", mta.ScramVerifier{}, mta.ErrTransition
+	case login == "alice@example.org" || login == "alice":
+		return "alice@example.org", teaVerifier(), nil
+	}
+	return "", mta.ScramVerifier{Salt: []byte("nobody's"), Iterations: 4096}, nil
+}
+
+// teaVerifier is of the password "tea".
+var teaVerifier = sync.OnceValue(func() mta.ScramVerifier { return verifierOf("tea", []byte("salt of tea")) })
+
+func verifierOf(password string, salt []byte) mta.ScramVerifier {
+	c, err := scram.SHA256.NewClientUnprepped("", password, "")
+	if err != nil {
+		panic(err)
+	}
+	k, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: 4096})
+	if err != nil {
+		panic(err)
+	}
+	v := mta.ScramVerifier{Salt: salt, Iterations: k.Iters}
+	copy(v.StoredKey[:], k.StoredKey)
+	copy(v.ServerKey[:], k.ServerKey)
+	return v
 }
 
 // none stands for no initial response.
@@ -63,7 +103,7 @@ func TestExchanges(t *testing.T) {
 		{"initial response", "login", []string{"alice@example.org", "tea"}, []string{"Password:"}, nil},
 	} {
 		t.Run(c.mechanism+" "+c.name, func(t *testing.T) {
-			s, err := sasl.New(t.Context(), c.mechanism, users{})
+			s, err := sasl.New(t.Context(), c.mechanism, users{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,29 +132,51 @@ func TestExchanges(t *testing.T) {
 }
 
 func TestFaultOfOursIsNoRefusal(t *testing.T) {
-	for _, mechanism := range sasl.Mechanisms() {
-		ours := errors.New("database is away")
-		s, err := sasl.New(t.Context(), mechanism, users{ours})
+	ours := errors.New("database is away")
+	for _, c := range []struct {
+		mechanism string
+		responses []string
+	}{
+		{"PLAIN", []string{"\x00alice\x00tea"}}, {"LOGIN", []string{"alice", "tea"}}, {"SCRAM-SHA-256", []string{"n,,n=alice,r=abc"}},
+	} {
+		s, err := sasl.New(t.Context(), c.mechanism, users{err: ours}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		response := []byte("\x00alice\x00tea")
-		if mechanism == "LOGIN" {
-			if _, _, err := s.Next([]byte("alice")); err != nil {
-				t.Fatal(err)
-			}
-			response = []byte("tea")
+		done := false
+		for _, r := range c.responses {
+			_, done, err = s.Next([]byte(r))
 		}
-		_, done, err := s.Next(response)
 		if done || !errors.Is(err, ours) || errors.Is(err, sasl.ErrCredentials) || s.Identity() != "" {
-			t.Errorf("%s: got done %v, identity %q, error %v; want %v", mechanism, done, s.Identity(), err, ours)
+			t.Errorf("%s: got done %v, identity %q, error %v; want %v", c.mechanism, done, s.Identity(), err, ours)
 		}
 	}
 }
 
-func TestUnknownMechanismsAreRefused(t *testing.T) {
-	for _, mechanism := range []string{"", "CRAM-MD5", "PLAIN ", "EXTERNAL"} {
-		if _, err := sasl.New(t.Context(), mechanism, users{}); !errors.Is(err, sasl.ErrMechanism) {
+func TestMechanismsAreOfferedWhereTheyWork(t *testing.T) {
+	bind := sasl.Bindings{"tls-exporter": []byte("x")}
+	for _, c := range []struct {
+		users users
+		bind  sasl.Bindings
+		want  string
+	}{
+		{users{}, bind, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"},
+		{users{}, nil, "SCRAM-SHA-256 PLAIN LOGIN"},
+		{users{noScram: true}, bind, "PLAIN LOGIN"},
+	} {
+		names := sasl.Mechanisms(c.users, c.bind)
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+		for _, m := range []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"} {
+			_, err := sasl.New(t.Context(), strings.ToLower(m), c.users, c.bind)
+			if offered := slices.Contains(names, m); offered != (err == nil) || !offered && !errors.Is(err, sasl.ErrMechanism) {
+				t.Errorf("%s, offered %q: got error %v", m, c.want, err)
+			}
+		}
+	}
+	for _, mechanism := range []string{"", "CRAM-MD5", "PLAIN ", "EXTERNAL", "SCRAM-SHA-1"} {
+		if _, err := sasl.New(t.Context(), mechanism, users{}, bind); !errors.Is(err, sasl.ErrMechanism) {
 			t.Errorf("%q: got error %v, want ErrMechanism", mechanism, err)
 		}
 	}
@@ -159,7 +221,7 @@ func TestInitialResponseTellsNoneFromEmpty(t *testing.T) {
 // FuzzExchange holds that only the right password gets in, whatever the client sends.
 func FuzzExchange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mechanism, first, second string) {
-		s, err := sasl.New(t.Context(), mechanism, users{})
+		s, err := sasl.New(t.Context(), mechanism, users{}, nil)
 		if err != nil {
 			return
 		}

@@ -42,7 +42,7 @@ func (s *session) extensions() []string {
 		all = append(all, "STARTTLS")
 	}
 	if s.offersAuth() {
-		all = append(all, "AUTH "+strings.Join(sasl.Mechanisms(), " "))
+		all = append(all, "AUTH "+strings.Join(sasl.Mechanisms(s.o.Auth, sasl.BindingsOf(s.tls)), " "))
 	}
 	return all
 }

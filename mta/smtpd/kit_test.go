@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xdg-go/scram"
 	"go.uber.org/goleak"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -116,8 +117,27 @@ func (router) Accept(_ context.Context, a mta.Address) (smtpd.Destination, error
 	return smtpd.Destination{Refusal: mta.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user here"}}, nil
 }
 
-// users knows alice@here.test with the password secret.
+// users knows alice@here.test with the password secret, and carol, who has no verifier for SCRAM.
 type users struct{}
+
+func (users) OffersScram() bool { return true }
+
+func (users) Scram(_ context.Context, login string) (string, mta.ScramVerifier, error) {
+	switch login {
+	case "broken":
+		return "", mta.ScramVerifier{}, errors.New("users file: gone")
+	case "carol":
+		return "", mta.ScramVerifier{}, mta.ErrTransition
+	case "alice@here.test":
+		c, err := scram.SHA256.NewClient("", "secret", "")
+		if err != nil {
+			return "", mta.ScramVerifier{}, err
+		}
+		k, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+		return login, mta.ScramVerifier{Salt: []byte("salt"), Iterations: 4096, StoredKey: [32]byte(k.StoredKey), ServerKey: [32]byte(k.ServerKey)}, err
+	}
+	return "", mta.ScramVerifier{Salt: []byte("nobody"), Iterations: 4096}, nil
+}
 
 func (users) Authenticate(_ context.Context, login, password string) (string, error) {
 	switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/sasl"
 )
 
 // Queue takes messages in.
@@ -38,11 +39,6 @@ type Destination struct {
 	Refusal mta.Reply // Code 0 = taken
 }
 
-// Authenticator checks a password. mta.ErrCredentials: they are wrong. Any other error is temporary.
-type Authenticator interface {
-	Authenticate(ctx context.Context, login, password string) (identity string, err error)
-}
-
 // Logins slows down who guesses passwords: Delay is how long to wait before a check, Failed how long a refusal takes in all.
 type Logins interface {
 	Delay(client netip.Addr, login string) time.Duration
@@ -66,7 +62,7 @@ type Options struct {
 	Queue    Queue
 	Router   Router
 
-	Auth    Authenticator      // nil: no login
+	Auth    sasl.Accounts      // nil: no login
 	Logins  Logins             // nil: no delays
 	Conns   Conns              // nil: no bounds
 	TLS     func() *tls.Config // nil, or returns nil: no TLS
