@@ -30,7 +30,7 @@ type Outcome struct {
 	Text     string // one printable line; it may be shown to the sender
 	Host     string // who said it: the remote server's name, "" for ourselves
 	Addr     string // the remote's address and port
-	TLS      string // protocol and cipher of the connection, "" = none
+	TLS      string // protocol and cipher of the connection, and what vouches for its end if anything does; "" = none
 	DSN      bool   // of a success off this host: Host takes over the reports that the sender asked for (RFC 3461)
 	By       bool   // ... and the deadline (RFC 2852)
 	At       time.Time

@@ -58,7 +58,7 @@ func (d *delivery) look() (shape, error) {
 func (d *delivery) message(p peer, c *smtpc.Client, s shape) (m smtpc.Message, index []int) {
 	m = smtpc.Message{From: aLabels(d.r.Sender), Size: d.r.Content.Size(), EightBit: s.eightBit, Content: d.r.Content}
 	m.SMTPUTF8 = !m.From.IsASCII() || d.r.SMTPUTF8 && s.header8
-	m.Ret, m.EnvID, m.By = d.r.Ret, d.r.EnvID, d.r.By
+	m.Ret, m.EnvID, m.By, m.RequireTLS = d.r.Ret, d.r.EnvID, d.r.By, d.r.RequireTLS && d.relays()
 	for i, r := range d.r.Rcpts {
 		if !d.open[i] {
 			continue
@@ -93,6 +93,8 @@ func (d *delivery) unfit(p peer, c *smtpc.Client, err error) mta.Outcome {
 		r = mta.Reply{Code: 552, Enhanced: "5.3.4", Text: p.host + ": " + err.Error()}
 	case errors.Is(err, smtpc.ErrNo8Bit):
 		r = mta.Reply{Code: 554, Enhanced: "5.6.3", Text: p.host + ": " + err.Error()}
+	case errors.Is(err, smtpc.ErrNoRequireTLS):
+		r = mta.Reply{Code: 550, Enhanced: codeRequireTLS, Text: p.host + ": " + err.Error()}
 	case errors.Is(err, smtpc.ErrDeadline):
 		r = mta.Reply{Code: 554, Enhanced: "5.4.7", Text: p.host + ": " + err.Error()}
 	default:

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -23,13 +22,12 @@ type poolKey struct {
 	port     uint16
 	lmtp     bool
 	implicit bool
-	level    mta.TLSLevel
 	login    string
 }
 
 func (d *delivery) key(host string) poolKey {
 	x := d.r.Dest
-	return poolKey{host: host, path: x.Path, port: d.port(), lmtp: x.LMTP, implicit: x.Implicit, level: d.level(), login: x.Login}
+	return poolKey{host: host, path: x.Path, port: d.port(), lmtp: x.LMTP, implicit: x.Implicit, login: x.Login}
 }
 
 // session is a connection that is ready for MAIL.
@@ -37,7 +35,8 @@ type session struct {
 	*smtpc.Client
 	peer  peer
 	key   poolKey
-	note  error // why it has no TLS
+	pol   *policy // that it was made under
+	note  error   // why it has no TLS
 	since time.Time
 	used  int // messages so far
 	timer *time.Timer
@@ -53,17 +52,25 @@ type pool struct {
 	quits sync.WaitGroup
 }
 
-// take returns the connection that has waited for the shortest time, nil when there is none.
-func (p *pool) take(k poolKey) *session {
+// waits says whether there is a connection at all.
+func (p *pool) waits(k poolKey) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[k]
-	if len(list) == 0 {
-		return nil
+	return len(p.idle[k]) > 0
+}
+
+// take returns the connection under a policy that has waited for the shortest time, nil when there is none. One that was
+// made under another policy is as good as none: what was proven then is not what must be proven now.
+func (p *pool) take(k poolKey, policy string) *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.idle[k]) - 1; i >= 0; i-- {
+		if s := p.idle[k][i]; s.pol.key == policy {
+			p.drop(s, i)
+			return s
+		}
 	}
-	s := list[len(list)-1]
-	p.drop(s, len(list)-1)
-	return s
+	return nil
 }
 
 // drop takes the session at index i out. The lock is held.
@@ -128,9 +135,16 @@ func (p *pool) close() {
 // reuse sends the message on connections to hosts of a group that wait for one. That such a connection has been closed
 // meanwhile says nothing about the host.
 func (d *delivery) reuse(ctx context.Context, group []string) {
+	if d.r.RequireTLS {
+		return // whether the server promises the same is asked on a connection of its own
+	}
 	for _, host := range group {
-		for len(d.open) > 0 && ctx.Err() == nil {
-			s := d.c.pool.take(d.key(host))
+		for len(d.open) > 0 && ctx.Err() == nil && d.c.pool.waits(d.key(host)) {
+			pol, bad := d.policy(ctx, host)
+			if bad != nil {
+				break
+			}
+			s := d.c.pool.take(d.key(host), pol.key)
 			if s == nil {
 				break
 			}

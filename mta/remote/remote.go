@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/dane"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtasts"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -18,6 +20,8 @@ import (
 type Resolver interface {
 	MX(ctx context.Context, domain string) ([]dns.MX, error)
 	Addrs(ctx context.Context, host string, want6 bool) ([]netip.Addr, error)
+	MXPath(ctx context.Context, domain string) (dns.Path, error)
+	dane.Resolver
 }
 
 // Content is a message as its receiver gets it, with CR LF line ends; *message.Reader is one. It is read once for each
@@ -33,11 +37,13 @@ type Request struct {
 	Dest     mta.Destination
 	Sender   mta.Address
 	Rcpts    []mta.Recipient
-	SMTPUTF8 bool           // the message came with that parameter
-	Ret      string         // RET and
-	EnvID    string         // ENVID as they came (RFC 3461)
-	By       *mta.DeliverBy // nil: no deadline
-	Content  Content
+	SMTPUTF8 bool // the message came with that parameter
+	// RequireTLS: the message came with REQUIRETLS, and goes to nobody who does not promise the same (RFC 8689).
+	RequireTLS bool
+	Ret        string         // RET and
+	EnvID      string         // ENVID as they came (RFC 3461)
+	By         *mta.DeliverBy // nil: no deadline
+	Content    Content
 }
 
 // Options of a Client.
@@ -48,6 +54,9 @@ type Options struct {
 	Port     int            // of mail exchangers; default 25
 	IPv6     bool           // use IPv6 addresses too
 	TLS      mta.TLSLevel   // where the destination names none; default opportunistic
+	DANE     bool           // obey TLSA records (RFC 7672)
+	STS      Policies       // MTA-STS (RFC 8461); nil: not obeyed
+	Watcher  Watcher        // is told what became of TLS; nil: nobody is
 	Source   []netip.Addr   // to connect from, the first of the right family; none: the kernel chooses
 	Roots    *x509.CertPool // for TLSVerify; nil: the system's
 	// Own says whether an address is one that this host listens on for its own domains; nil: none is known to be.
@@ -148,6 +157,12 @@ type delivery struct {
 	last   mta.Outcome // what those are told that no host has decided on
 	said   bool        // last is set
 	shape  *shape
+	fields *fields
+
+	policies map[string]verdict // by host
+	sts      *mtasts.Policy
+	stsErr   error
+	stsAsked bool
 }
 
 // walk goes through the hosts until every recipient has an outcome. Addresses that have failed a short while ago come

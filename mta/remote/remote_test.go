@@ -461,7 +461,10 @@ func TestEndedContextDefers(t *testing.T) {
 }
 
 // silent is a resolver and a network without sockets, for a clock that is not real.
-type silent struct{ hosts int }
+type silent struct {
+	remote.Resolver // nil: nobody asks for more than MX and Addrs
+	hosts           int
+}
 
 func (s silent) MX(context.Context, string) ([]dns.MX, error) {
 	var list []dns.MX
@@ -493,7 +496,7 @@ func TestTimeAndHostsOfOneAttemptAreBounded(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tries := 0
-			o := remote.Options{Resolver: silent{1000}, Hostname: "our.test", Dial: func(ctx context.Context, _ netip.Addr, _ netip.AddrPort) (net.Conn, error) {
+			o := remote.Options{Resolver: silent{hosts: 1000}, Hostname: "our.test", Dial: func(ctx context.Context, _ netip.Addr, _ netip.AddrPort) (net.Conn, error) {
 				tries++
 				return c.dial(ctx)
 			}}

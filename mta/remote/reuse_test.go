@@ -80,7 +80,7 @@ func TestConnectionThatWaitedTooLongIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, made := &mtatest.Sink{}, 0
 		var sinks sync.WaitGroup
-		o := remote.Options{Resolver: silent{1}, Hostname: "our.test", ReuseMax: 100, ReuseIdle: 5 * time.Second,
+		o := remote.Options{Resolver: silent{hosts: 1}, Hostname: "our.test", ReuseMax: 100, ReuseIdle: 5 * time.Second,
 			Dial: func(context.Context, netip.Addr, netip.AddrPort) (net.Conn, error) {
 				made++
 				ours, theirs := net.Pipe()
@@ -256,7 +256,7 @@ func TestWhatIsSaidAgainstTheHosts(t *testing.T) {
 }
 
 // dual is a resolver that knows both families of one host.
-type dual struct{}
+type dual struct{ remote.Resolver }
 
 func (dual) MX(context.Context, string) ([]dns.MX, error) { return []dns.MX{{Host: "mx.test"}}, nil }
 func (dual) Addrs(context.Context, string, bool) ([]netip.Addr, error) {

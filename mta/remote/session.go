@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
-	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // errPlain says that TLS was tried, did not work, and may be left out.
@@ -20,12 +18,18 @@ var errPlain = errors.New("TLS does not work with this server")
 // try delivers to the first of one or two addresses of a host that answers, a second time without TLS where a handshake
 // that is not required has failed. What was not needed is returned.
 func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
+	pol, bad := d.policy(ctx, peers[0].host)
+	if bad != nil {
+		d.remember(*bad)
+		return nil
+	}
 	conn, p, left := d.dial(ctx, peers)
 	if conn == nil {
 		return nil
 	}
-	level := d.level()
-	c, err := d.begin(ctx, conn, p, level)
+	a := &attempt{peer: p, pol: pol, local: conn.LocalAddr()}
+	c, err := d.begin(ctx, conn, a)
+	d.note(a, c, err)
 	var note error
 	if errors.Is(err, errPlain) {
 		note = err
@@ -33,7 +37,16 @@ func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
 			return left
 		}
 		d.tried-- // the same address
-		c, err = d.begin(ctx, conn, p, mta.TLSNone)
+		a = &attempt{peer: p, pol: pol.plain(), local: conn.LocalAddr()}
+		c, err = d.begin(ctx, conn, a)
+		d.note(a, c, err)
+	}
+	if o := d.required(a, c, err); o != nil {
+		if err == nil {
+			c.Quit()
+		}
+		d.remember(*o)
+		return left
 	}
 	if err != nil {
 		o := d.outcome(p, nil, "connect", mta.Reply{}, err)
@@ -49,7 +62,7 @@ func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
 		d.remember(d.ourselves())
 		return left
 	}
-	d.use(ctx, &session{Client: c, peer: p, key: d.key(p.host), note: note, since: d.opt.Now()})
+	d.use(ctx, &session{Client: c, peer: p, key: d.key(p.host), pol: pol, note: note, since: d.opt.Now()})
 	return left
 }
 
@@ -77,10 +90,10 @@ func (d *delivery) putAside(ctx context.Context, p peer) {
 	}
 }
 
-// begin returns a connection that is ready for MAIL.
-func (d *delivery) begin(ctx context.Context, conn net.Conn, p peer, level mta.TLSLevel) (*smtpc.Client, error) {
+// begin returns a connection that is ready for MAIL; a closed one beside an error, where the server was heard.
+func (d *delivery) begin(ctx context.Context, conn net.Conn, a *attempt) (*smtpc.Client, error) {
 	if d.r.Dest.Implicit {
-		t, err := smtpc.Handshake(ctx, conn, d.tls(p, level), d.opt.Limits.Handshake)
+		t, err := smtpc.Handshake(ctx, conn, d.tls(a), d.opt.Limits.Handshake)
 		if err != nil {
 			_ = conn.Close()
 			return nil, &trouble{"4.7.5", "TLS handshake failed", err}
@@ -92,30 +105,20 @@ func (d *delivery) begin(ctx context.Context, conn net.Conn, p peer, level mta.T
 		open = smtpc.NewLMTP
 	}
 	c := open(ctx, conn, d.opt.Helo, d.opt.Limits)
-	if err := d.prepare(c, p, level); err != nil {
+	if err := d.prepare(c, a); err != nil {
 		c.Close()
-		return nil, err
+		return c, err
 	}
 	return c, nil
 }
 
-func (d *delivery) tls(p peer, level mta.TLSLevel) *tls.Config {
-	l := tlsconf.Unverified
-	if level == mta.TLSVerify {
-		l = tlsconf.Verified
-	}
-	cfg := tlsconf.Client(l, p.host)
-	cfg.RootCAs = d.opt.Roots
-	return cfg
-}
-
-// prepare says hello, raises TLS as the level asks, and logs in.
-func (d *delivery) prepare(c *smtpc.Client, p peer, level mta.TLSLevel) error {
+// prepare says hello, raises TLS as the policy asks, and logs in.
+func (d *delivery) prepare(c *smtpc.Client, a *attempt) error {
 	if err := c.Hello(); err != nil {
 		return err
 	}
-	if c.TLS() == nil && level != mta.TLSNone {
-		if err := d.startTLS(c, p, level); err != nil {
+	if c.TLS() == nil && a.pol.level != mta.TLSNone {
+		if err := d.startTLS(c, a); err != nil {
 			return err
 		}
 	}
@@ -132,15 +135,15 @@ func (d *delivery) prepare(c *smtpc.Client, p peer, level mta.TLSLevel) error {
 	return nil
 }
 
-func (d *delivery) startTLS(c *smtpc.Client, p peer, level mta.TLSLevel) error {
-	must := level != mta.TLSOpportunistic
+func (d *delivery) startTLS(c *smtpc.Client, a *attempt) error {
+	must := a.pol.level != mta.TLSOpportunistic
 	if !c.Extensions().Has("STARTTLS") {
 		if must {
-			return &trouble{"4.7.4", "TLS is required and not offered", errors.New("no STARTTLS")}
+			return &trouble{"4.7.4", "TLS is required and not offered", errNoTLS}
 		}
 		return nil
 	}
-	err := c.StartTLS(d.tls(p, level))
+	err := c.StartTLS(d.tls(a))
 	var r mta.Reply
 	switch {
 	case err == nil:
@@ -193,6 +196,9 @@ func (d *delivery) conclude(ctx context.Context, s *session, results []smtpc.Res
 		o := d.outcome(s.peer, s.TLS(), res.Stage, res.Reply, res.Err)
 		o.DSN = o.Status == mta.Delivered && s.Extensions().Has("DSN")
 		o.By = o.Status == mta.Delivered && s.Extensions().Has("DELIVERBY")
+		if o.TLS != "" && s.pol.why != "" {
+			o.TLS += " " + s.pol.why
+		}
 		if s.note != nil {
 			o.Cause = errors.Join(o.Cause, s.note)
 		}

@@ -1,6 +1,6 @@
 // Package smtpc is one connection of an SMTP client (RFC 5321): greeting, EHLO with HELO for those who do not know it,
 // STARTTLS (RFC 3207), AUTH PLAIN (RFC 4954), and transactions with PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME
-// (RFC 6152) and SMTPUTF8 (RFC 6531) where the server offers them; or LMTP (RFC 2033). mta/remote dials, chooses and judges; this package
+// (RFC 6152), SMTPUTF8 (RFC 6531) and REQUIRETLS (RFC 8689) where the server offers them; or LMTP (RFC 2033). mta/remote dials, chooses and judges; this package
 // speaks. It logs nothing.
 //
 // A server's refusal is an error that holds its mta.Reply (errors.As); every other error means that the connection is

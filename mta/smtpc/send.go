@@ -17,6 +17,8 @@ var (
 	ErrNo8Bit   = errors.New("server does not take 8-bit content")          // RFC 6152 3
 	ErrNoUTF8   = errors.New("server does not take addresses beyond ASCII") // RFC 6531 3.2
 	ErrDeadline = errors.New("server does not promise delivery in time")    // RFC 2852 4.1
+	// ErrNoRequireTLS: nor does it promise to ask of the next host what the sender asks (RFC 8689 4.2.1).
+	ErrNoRequireTLS = errors.New("server does not require TLS all the way")
 )
 
 var (
@@ -38,10 +40,12 @@ type Message struct {
 	Size     int64           // of the content, in octets
 	EightBit bool            // there are octets beyond ASCII in it
 	SMTPUTF8 bool            // an address or the header is beyond ASCII
-	Ret      string          // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
-	EnvID    string          // as xtext (RFC 3461 4.4)
-	By       *mta.DeliverBy  // nil: no deadline (RFC 2852)
-	Content  io.Reader       // lines end in CR LF; read only when the server waits for it
+	// RequireTLS: the sender wants TLS all the way, beyond this server too (RFC 8689).
+	RequireTLS bool
+	Ret        string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
+	EnvID      string         // as xtext (RFC 3461 4.4)
+	By         *mta.DeliverBy // nil: no deadline (RFC 2852)
+	Content    io.Reader      // lines end in CR LF; read only when the server waits for it
 }
 
 // Result is what became of one recipient: delivered when Err is nil. Otherwise Err is a mta.Reply that refuses (in
@@ -76,6 +80,8 @@ func (c *Client) Send(m Message) (results []Result, usable bool, err error) {
 
 func (c *Client) check(m Message) error {
 	switch limit := c.ext.Size(); {
+	case m.RequireTLS && (c.tls == nil || !c.ext.Has("REQUIRETLS")):
+		return ErrNoRequireTLS
 	case limit > 0 && m.Size > limit:
 		return fmt.Errorf("%w: %d octets, limit %d", ErrTooLarge, m.Size, limit)
 	case m.SMTPUTF8 && !c.ext.Has("SMTPUTF8"):
@@ -105,6 +111,9 @@ func (t *transaction) mail() string {
 	}
 	if t.c.ext.Has("8BITMIME") && t.m.EightBit {
 		s += " BODY=8BITMIME"
+	}
+	if t.m.RequireTLS {
+		s += " REQUIRETLS"
 	}
 	if t.m.SMTPUTF8 {
 		s += " SMTPUTF8"
