@@ -16,12 +16,14 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
-const configuration = `hostname = "mx.here.test"
+const configuration = `smtpd.require_sender_domain = false
+hostname = "mx.here.test"
 state = "DIR/state"
 run = "DIR/run"
 spool.path = "DIR/spool"
 mailboxes.path = "DIR/mail/{domain}/{local}"
 users.file = "DIR/users"
+outbound.resolver = ["127.0.0.1:1"]
 [tls]
 certificate = "CERT"
 key = "KEY"

@@ -29,10 +29,11 @@ type builder struct {
 	max, perHost int
 	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
+	unknown      *guard.UnknownDelay
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log, w *spool.Writer) *builder {
-	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil)}
+	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil)}
 }
 
 // options opens what a configuration names. It changes nothing when it fails.
@@ -50,7 +51,11 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "domains", err)
 	}
-	var policy func() *tls.Config
+	rules, err := b.policy(c)
+	if err != nil {
+		return smtpd.Options{}, err
+	}
+	var secure func() *tls.Config
 	if c.TLS.Certificate != "" {
 		to := tlsconf.FromConfig(c.TLS)
 		to.NoTickets = true // a message or two a session: there is little to gain, and mail from outlook.com to lose
@@ -58,7 +63,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		if err != nil {
 			return smtpd.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
-		policy = s.Config
+		secure = s.Config
 	}
 	p := c.SMTPD
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
@@ -67,10 +72,10 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	return smtpd.Options{
-		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: policy, Handshakes: b.handshakes,
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: reserve(c.Spool.Path, uint64(p.ReserveDisk)), Log: b.log, Trusted: p.TrustedNetworks,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
-		RepairLF: p.BareNewline == "normalize", RequireHelo: p.RequireHeloName,
+		RepairLF: p.BareNewline == "normalize", Policy: rules,
 		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
 	}, nil
 }

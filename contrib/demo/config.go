@@ -91,6 +91,7 @@ func (in *instance) configText() string {
 	line("\n# Nothing leaves this machine: mail to any other domain is refused, and no name server is asked.")
 	line("[outbound]\nresolver = [\"127.0.0.1:53\"]")
 	line("[[route]]\ndomain = \"*\"\nto = \"error:5.7.1 The demo sends no mail to other domains than %s\"\n", domain)
+	line("[smtpd]\nrequire_sender_domain = false # nobody can say which exist\n")
 	for _, l := range listeners {
 		b.WriteString(l.text())
 	}

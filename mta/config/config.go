@@ -138,14 +138,14 @@ type SMTPD struct {
 	SessionTimeout      time.Duration  `toml:"session_timeout" default:"1h" min:"1s" max:"1d"`
 	MinRate             Size           `toml:"min_rate" default:"1KB" min:"0" max:"1MB"` // octets a second; 0 = no minimum
 	DrainTimeout        time.Duration  `toml:"drain_timeout" default:"60s" min:"0" max:"1h"`
-	GreetDelay          time.Duration  `toml:"greet_delay" default:"0s" off:"0s"`
+	GreetDelay          time.Duration  `toml:"greet_delay" default:"0s" min:"0" max:"1m"`
 	TrustedNetworks     []netip.Prefix `toml:"trusted_networks"`
 	ProxyProtocolFrom   []netip.Prefix `toml:"proxy_protocol_from" off:""`
 	XclientFrom         []netip.Prefix `toml:"xclient_from" off:""`
 	TrustedUsers        []string       `toml:"trusted_users" default:"root"`
-	RequireSenderDomain bool           `toml:"require_sender_domain" default:"false" off:"false"`
+	RequireSenderDomain bool           `toml:"require_sender_domain" default:"true"`
 	RequireHeloName     bool           `toml:"require_helo_name" default:"true"`
-	RejectOwnDomains    bool           `toml:"reject_own_domains" default:"false" off:"false"`
+	RejectOwnDomains    bool           `toml:"reject_own_domains" default:"false"`
 	FutureReleaseMax    time.Duration  `toml:"future_release_max" default:"0" off:"0"`
 	ReserveDisk         Size           `toml:"reserve_disk" default:"100MB" min:"0" max:"1024GB"`
 	MaxQueue            int            `toml:"max_queue" default:"0" off:"0"`

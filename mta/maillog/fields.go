@@ -10,6 +10,7 @@ var journalNames = map[string]string{
 	"to":        "TO",
 	"reply":     "REPLY",
 	"client":    "CLIENT",
+	"name":      "CLIENT_NAME",
 	"login":     "LOGIN",
 	"helo":      "HELO",
 	"err":       "ERROR",

@@ -11,13 +11,14 @@ type SMTPSession struct {
 	ID       string // unique in the log
 	Listener string // its address in the configuration
 	Client   string // address and port, or uid=N
+	Name     string // its verified host name, where that is known
 	Helo     string // what the client calls itself
 	Login    string // who logged in, "" = nobody
 }
 
 func (l *Log) smtp(level slog.Level, name string, s SMTPSession, fields ...slog.Attr) {
 	l.event(level, name, append([]slog.Attr{
-		slog.String("session", s.ID), slog.String("client", s.Client), slog.String("helo", s.Helo), slog.String("login", s.Login),
+		slog.String("session", s.ID), slog.String("client", s.Client), slog.String("name", s.Name), slog.String("helo", s.Helo), slog.String("login", s.Login),
 	}, fields...)...)
 }
 

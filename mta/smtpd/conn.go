@@ -36,7 +36,7 @@ type conn struct {
 	out  *bufio.Writer
 	ctx  context.Context // ends with the session's time, or when it is cut
 	stop context.CancelFunc
-	idle time.Duration
+	idle time.Duration // changed under mu, by the session alone
 	last time.Duration // for a write once the server is stopping
 	end  time.Time
 

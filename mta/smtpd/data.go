@@ -37,6 +37,9 @@ func (s *session) data(args string) mta.Reply {
 	if r.Code == 0 && s.tx.chunks != nil {
 		r = chunksBegun()
 	}
+	if r.Code == 0 && s.outOfTurn() {
+		return s.early("data", "before the reply to DATA")
+	}
 	if r.Code != 0 {
 		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
 		return r
@@ -195,7 +198,7 @@ func (s *session) envelope(a *arrival) *mta.Envelope {
 		Arrived: now.UTC().Truncate(time.Microsecond), Role: s.l.Role, Sender: s.tx.sender, Rcpts: s.tx.rcpts,
 		Body: s.tx.body, SMTPUTF8: s.tx.utf8, Auth: s.tx.auth, Login: s.login,
 		Ret: s.tx.ret, EnvID: s.tx.envID, RequireTLS: s.tx.requireTLS, DeliverBy: s.tx.by, ReleaseAt: s.tx.release, Priority: s.tx.priority,
-		Origin:  mta.Origin{Listener: s.l.Name, Client: s.client(), Helo: smtp.Printable(s.helo, true)},
+		Origin:  mta.Origin{Listener: s.l.Name, Client: s.client(), Name: s.name(), Helo: smtp.Printable(s.helo, true)},
 		Prepend: s.received(a.in.ID(), now),
 	}
 	if a.scan.EightBit { // whatever the client said

@@ -80,6 +80,12 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				o.RequireHelo = true
 			case "offer":
 				o.RequireTLS, o.DeliverBy, o.Priority, o.FutureRelease = true, true, true, time.Hour
+			case "strict":
+				o.RefuseEarly = true
+			case "own_domains":
+				o.OwnDomains = true
+			case "dns":
+				o.Resolver, o.SenderDomain = zone{}, true
 			case "normalize":
 				o.RepairLF = true
 			case "trusted":

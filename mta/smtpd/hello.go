@@ -70,10 +70,8 @@ func (s *session) greet(name string) mta.Reply {
 	if name == "" || len(name) > maxHelo || strings.ContainsAny(name, " \t") {
 		return reply(501, "5.5.4", "A host name or an address literal is needed")
 	}
-	if s.o.RequireHelo && s.l.Role == mta.RoleMX {
-		if _, err := mta.ParseDomain(name); err != nil {
-			return reply(501, "5.5.4", "That is no host name and no address literal")
-		}
+	if s.outOfTurn() {
+		return s.early("hello", "before the reply to EHLO")
 	}
 	s.helo = name
 	s.reset()

@@ -73,6 +73,7 @@ type Options struct {
 	Trusted []netip.Prefix // may relay without a login
 
 	Handshakes Handshakes // nil: no bound
+	Policy
 
 	Sizes         map[string]int64 // the largest message by the listener's Name, octets
 	MaxRecipients int
@@ -80,7 +81,6 @@ type Options struct {
 	MaxLine       int  // octets of a content line
 	MaxHops       int  // Received fields
 	RepairLF      bool // a bare LF in content becomes CR LF
-	RequireHelo   bool // mx: EHLO and HELO must name a host or an address literal
 
 	// Extensions that are offered only where the queue does what they promise.
 	RequireTLS    bool          // REQUIRETLS, under TLS (RFC 8689)

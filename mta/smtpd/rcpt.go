@@ -18,6 +18,7 @@ func (s *session) rcpt(args string) mta.Reply {
 			sender = "<" + s.tx.sender.String() + ">"
 		}
 		s.o.Log.SMTPRejected(s.who(), "rcpt", "", sender, to, r)
+		s.slow(r)
 	}
 	return r
 }
@@ -51,6 +52,9 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 		return reply(452, "4.5.3", "Too many recipients, send the rest in another transaction"), shown
 	}
 	if r := s.route(to); r.Code != 0 {
+		return r, shown
+	}
+	if r := s.policyFor(to); r.Code != 0 {
 		return r, shown
 	}
 	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {

@@ -21,7 +21,11 @@ func (s *session) received(id mta.ID, now time.Time) string {
 		b.WriteString("by " + s.o.Hostname + " (from uid " + strconv.FormatUint(uint64(s.peer.UID), 10) + ")")
 	} else {
 		ip := literal(s.remote.Addr().String(), s.remote.Addr().Is4())
-		b.WriteString("from " + s.heloDomain(ip) + " (" + ip + ")\r\n\tby " + s.o.Hostname)
+		from := ip
+		if name := s.name(); name != "" {
+			from = name + " " + ip
+		}
+		b.WriteString("from " + s.heloDomain(ip) + " (" + from + ")\r\n\tby " + s.o.Hostname)
 	}
 	b.WriteString(" with " + s.proto())
 	if s.tls != nil {

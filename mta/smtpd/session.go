@@ -35,6 +35,7 @@ type session struct {
 	esmtp   bool           // by EHLO
 	tls     *tls.ConnectionState
 	login   string
+	reverse *reverse // nil: nobody looks for the client's name
 	tx      transaction
 	filters FilterSession // nil: none
 	maxSize int64         // of a message
@@ -53,7 +54,8 @@ type transaction struct {
 	utf8   bool
 	auth   string
 	wishes
-	chunks *chunks // nil before the first BDAT
+	chunks *chunks    // nil before the first BDAT
+	policy *mta.Reply // nil before the first recipient
 }
 
 // smallBuffer holds any command line but AUTH's, and is all that an idle session keeps.
@@ -94,7 +96,12 @@ func (s *session) run() {
 	if s.l.TLS == Implicit && !s.implicitTLS() {
 		return
 	}
+	s.findName()
+	defer s.endName()
 	defer s.endFilters()
+	if !s.quiet() {
+		return
+	}
 	if !s.askConnect() {
 		return
 	}
@@ -131,7 +138,7 @@ func (s *session) finish() { _ = s.c.out.Flush() }
 
 // who describes the session for the log.
 func (s *session) who() maillog.SMTPSession {
-	return maillog.SMTPSession{ID: s.id, Listener: s.l.Name, Client: s.client(), Helo: s.helo, Login: s.login}
+	return maillog.SMTPSession{ID: s.id, Listener: s.l.Name, Client: s.client(), Name: s.nameSoFar(), Helo: s.helo, Login: s.login}
 }
 
 // write queues a reply; it goes out before the session next waits.
