@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"syscall"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -184,15 +183,7 @@ func (d Deliverer) makeLast(box maildir.Mailbox, path string) error {
 	if err != nil || !receipt.Synced {
 		return err
 	}
-	f, err := d.FS.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return d.FS.SyncDir(filepath.Dir(path))
+	return box.Sync(path)
 }
 
 // same compares a file with what it should hold.

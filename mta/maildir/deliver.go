@@ -46,8 +46,7 @@ func (b Mailbox) Deliver(unique string, src Source, sync bool) error {
 		return err
 	}
 	if sync {
-		// The Maildir's own folder too: where it is new, new/ is not sure to last yet.
-		if err := errors.Join(b.FS.SyncDir(filepath.Join(b.Path, dirNew)), b.FS.SyncDir(b.Path)); err != nil {
+		if err := b.syncName(to); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnsynced, err)
 		}
 	}
@@ -65,7 +64,28 @@ func (b Mailbox) Replace(path, unique string, src Source) error {
 		_ = b.FS.Remove(tmp)
 		return err
 	}
-	return b.FS.SyncDir(filepath.Dir(path))
+	return b.syncName(path)
+}
+
+// Sync makes a message that is there last, and its name.
+func (b Mailbox) Sync(path string) error {
+	f, err := b.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return b.syncName(path)
+}
+
+// syncName makes a message's name last, and that of its folder: whoever made new/ may have died before that lasted.
+func (b Mailbox) syncName(path string) error {
+	return errors.Join(b.FS.SyncDir(filepath.Dir(path)), b.FS.SyncDir(b.Path))
 }
 
 // write makes tmp/unique and returns its path and the name it is to have.
