@@ -29,9 +29,10 @@ demo: all
 test:
 	$(GO) test -timeout 30m ./...
 
-# Takes out each guard of the spool in turn: for each a test must fail.
+# Takes out each guard of the spool in turn: for each a test must fail. MUTANTS is a pattern of their names.
+MUTANTS = .
 mutants:
-	POSTHOUSE_MUTANTS=1 $(GO) test -timeout 30m -v -run TestMutantsAreCaught ./mta/spool
+	POSTHOUSE_MUTANTS='$(MUTANTS)' $(GO) test -timeout 30m -v -run TestMutantsAreCaught ./mta/spool
 
 check: gofmt vet staticcheck race tidy manlint
 
@@ -44,9 +45,11 @@ vet:
 staticcheck:
 	$(TOOL) staticcheck ./...
 
-# The race detector needs cgo. The crash tests are long under it, and deterministic: `make test` runs them in full.
+# The race detector needs cgo. The scenes of crashes are long under it, and all but a few have one goroutine: `make test`
+# runs them in full, and here those of TestRepeatedCrashes stand for them.
 race:
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short $$($(GO) list ./... | grep -v /mta/spool$$)
+	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -skip '^Test(Crash|Mixed|ErrorThen|EveryOperation|Guard|Mutants)' ./mta/spool
 
 tidy:
 	$(GO) mod tidy -diff

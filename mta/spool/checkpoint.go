@@ -293,8 +293,10 @@ func (s *Store) unlinkSegments(c *checkpoint) (errs error) {
 
 func (s *Store) dropSegment(g *segState) {
 	delete(s.segs, g.name)
-	for _, id := range g.stray {
-		s.unstray(id)
+	for _, ids := range [][]mta.ID{g.stray, g.withdrawn} {
+		for _, id := range ids {
+			s.unstray(id)
+		}
 	}
 	for _, id := range g.large {
 		s.gone[id] = struct{}{}

@@ -3,6 +3,8 @@ package spool_test
 import (
 	"io/fs"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/posthouse-mail/posthouse/mta/durable"
 )
@@ -11,9 +13,42 @@ import (
 // session append to it.
 type interleave struct {
 	durable.FS
-	during func() // run once, at the beginning of the next sync of a segment
+	lies []error // what the next syncs of records say although the disk has done them
+
+	mu     sync.Mutex // guards during and wrote
+	during func()     // run once, at the beginning of the next sync of a segment
 	wrote  chan struct{}
-	lies   []error // what the next syncs of records say although the disk has done them
+}
+
+// hold sets what happens during the next sync.
+func (x *interleave) hold(during func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.during = during
+}
+
+// listen makes the next writes of records known on wrote.
+func (x *interleave) listen(wrote chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.wrote = wrote
+}
+
+func (x *interleave) written() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	select {
+	case x.wrote <- struct{}{}: // nobody is there while it is nil
+	default:
+	}
+}
+
+func (x *interleave) take() func() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	during := x.during
+	x.during = nil
+	return during
 }
 
 func (x *interleave) Create(path string, perm fs.FileMode) (durable.File, error) {
@@ -33,20 +68,16 @@ type interleavedFile struct {
 func (f *interleavedFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.File.WriteAt(p, off)
 	f.last = p[4]
-	if f.x.wrote != nil {
-		select {
-		case f.x.wrote <- struct{}{}:
-		default:
-		}
-	}
+	f.x.written()
 	return n, err
 }
 
 func (f *interleavedFile) Sync() error {
 	// Other syncs, of a header or of withdrawals, are made while no session can append.
-	if during := f.x.during; during != nil && f.last == 'M' {
-		f.x.during = nil
-		during()
+	if f.last == 'M' {
+		if during := f.x.take(); during != nil {
+			during()
+		}
 	}
 	err := f.File.Sync()
 	if err == nil && f.last != 'H' && len(f.x.lies) > 0 {
@@ -61,27 +92,28 @@ func (w *world) acceptPair() {
 	second := make(chan func(), 1)
 	done := make(chan struct{})
 	started := false
-	w.pair.during = func() {
+	w.pair.hold(func() {
 		if w.crashed != "" {
 			return
 		}
 		started = true
 		finish, commit := w.begin()
 		second <- finish
-		w.pair.wrote = make(chan struct{}, 1)
+		wrote := make(chan struct{}, 1)
+		w.pair.listen(wrote)
 		go func() {
 			defer close(done)
 			commit()
 		}()
 		select {
-		case <-w.pair.wrote: // its record is there; it waits for the next sync
+		case <-wrote: // its record is there; it waits for the next sync
 		case <-done: // it was refused before that
 		}
-		w.pair.wrote = nil
-	}
+		w.pair.listen(nil)
+	})
 	w.writer.Rotate() // a segment that is due would make the second session wait for the first
 	w.accept()
-	w.pair.during = nil
+	w.pair.hold(nil)
 	if started {
 		<-done
 		(<-second)()
@@ -92,6 +124,15 @@ func (w *world) acceptPair() {
 type busy struct {
 	durable.FS
 	w *world
+}
+
+// Open fails for w.blind segments of messages.
+func (b *busy) Open(path string) (durable.File, error) {
+	if b.w.blind > 0 && strings.Contains(path, "/incoming/") {
+		b.w.blind--
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.EMFILE}
+	}
+	return b.FS.Open(path)
 }
 
 func (b *busy) SyncFS(path string) error {

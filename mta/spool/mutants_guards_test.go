@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,16 +34,15 @@ func TestGuardALargeFileWaitsForAReading(t *testing.T) {
 func TestGuardALargeFileOutlastsItsSegment(t *testing.T) {
 	die := func(w *world) { // between the sync of the record and its commit record
 		w.large, w.shape = true, "L"
-		w.pair.during = func() { // the record is written; its sync comes next, and then the commit record
+		w.pair.hold(func() { // the record is written; its sync comes next, and then the commit record
 			w.arm([]fault{{2, faultKill}})
-		}
+		})
 		w.accept()
 	}
 	later := func(w *world) { w.now = w.now.Add(11 * time.Minute) }
-	// The sweep finds nobody in need of the file once the segment is unlinked.
-	replay(t, 24, local.SyncAuto, scene{die, poll, later, checkpoint, poll, poll, later, checkpoint, powerNow})
-	for n := range 12 {
-		replay(t, 6, local.SyncAuto, scene{die, poll, later, checkpoint, poll, poll, poll, later, powerAt(n + 1), checkpoint, powerNow})
+	failing := failOnce("syncfs", "/spool") // so the unlink does not last when the file is looked at again
+	for n := range 6 {
+		replay(t, 12, local.SyncAuto, scene{die, poll, later, checkpoint, failing, later, checkpoint, poll, poll, later, powerAt(n + 1), checkpoint, powerNow})
 	}
 }
 
@@ -129,6 +129,28 @@ func TestGuardAFileThatAReaderRenamesIsFound(t *testing.T) {
 	box.FS = &shy{d.Process("runner"), "/mail/box/new"}
 	if path, err := box.Find("a.0.h"); path == "" || err != nil {
 		t.Errorf("Find: got %q, %v, want the file", path, err)
+	}
+}
+
+// TestGuardACompletedFileLasts cuts the power after a file was completed.
+func TestGuardACompletedFileLasts(t *testing.T) {
+	for seed := range uint64(12) {
+		d, box := mailboxOn(t)
+		const path = "/mail/box/new/a.0.h,S=4,W=5"
+		err := errors.Join(box.Deliver("a.0.h", text("one\n"), true), box.Replace(path, "a.0.h", text("two\n")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.PowerOff()
+		d.PowerLoss(rand.New(rand.NewPCG(seed, 1)))
+		f, err := d.Process("look").Open(path)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		b := make([]byte, 4)
+		if _, err := f.ReadAt(b, 0); err != nil || string(b) != "two\n" {
+			t.Fatalf("seed %d: got %q, %v, want the second text", seed, b, err)
+		}
 	}
 }
 

@@ -1,12 +1,15 @@
 package spool_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/mtatest/simdisk"
 )
@@ -163,6 +166,12 @@ func powerAt(n int) func(w *world) {
 	return func(w *world) { w.arm([]fault{{n, faultPower}}) }
 }
 
+// killNow ends queue-runner.
+func killNow(w *world) {
+	w.disk.Kill("runner")
+	w.crashed = "runner"
+}
+
 func powerNow(w *world) {
 	w.disk.PowerOff()
 	w.crashed = "power"
@@ -182,9 +191,35 @@ func replay(t *testing.T, seeds uint64, sync string, s scene) {
 func TestGuardFailuresAreReportedOnceWhateverCrashes(t *testing.T) {
 	s := scene{accept("F"), poll, attemptAll, reportAll, attemptAll, checkpoint, checkpoint}
 	s.faults(t, local.SyncAuto, 6, faultPower, "", 0)
-	s.faults(t, local.SyncAuto, 2, faultKill, faultPower, 14)
+	s.faults(t, local.SyncAuto, 1, faultKill, faultPower, 14)
+	believed := scene{accept("F"), poll, attemptAll, reportAll, powerNow, attemptAll, checkpoint}
+	believed.faults(t, local.SyncAuto, 6, faultKill, "", 0)
 	retried := scene{accept("F"), poll, attemptAll, reportAll, poll, reportAll, flush, powerNow}
 	retried.faults(t, local.SyncAuto, 2, faultEIO, "", 0)
+	for _, again := range []scene{
+		{reportAll, flush, powerNow},
+		{poll, checkpoint, checkpoint, checkpoint, checkpoint, reportAll, flush, powerNow},
+	} {
+		again = append(scene{accept("F"), poll, attemptAll, spillAll, checkpoint, reportAll}, again...)
+		again.faults(t, local.SyncAuto, 1, faultEIO, "", 0)
+	}
+}
+
+// TestGuardACommittedReportIsNotForgotten cannot open the segment in which it has just committed a report.
+func TestGuardACommittedReportIsNotForgotten(t *testing.T) {
+	blind := func(w *world) {
+		_, err := w.store.Report(w.active[0], []int{0, 1}, func(_ mta.ID, c io.Writer) (*mta.Envelope, error) {
+			w.blind = 1
+			_, err := io.WriteString(c, "Subject: report\r\n\r\nboth\r\n")
+			return &mta.Envelope{Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: address('R', 0)}}}, err
+		})
+		if !errors.Is(err, syscall.EMFILE) {
+			w.fail("got %v, want EMFILE", err)
+		}
+	}
+	for _, again := range []scene{{}, {reportAll}, {poll, reportAll}, {checkpoint, checkpoint, poll}, {powerNow}, {reportAll, powerNow}} {
+		replay(t, 2, local.SyncAuto, append(scene{accept("FF"), poll, attemptAll, blind}, again...))
+	}
 }
 
 // TestGuardRefusedStaysRefused lets a sync do its work and then report an error, before the power goes.
@@ -240,8 +275,9 @@ func TestGuardOlderResultNeverWins(t *testing.T) {
 func TestGuardEachDeliveryLasts(t *testing.T) {
 	each := scene{accept("L"), poll, attemptAll, flush, checkpoint}
 	each.faults(t, local.SyncEach, 2, faultPower, "", 0)
-	each.faults(t, local.SyncEach, 2, faultKill, faultPower, 8)
+	each.faults(t, local.SyncEach, 2, faultKill, faultPower, 16)
 	reconfigured := func(w *world) { w.sync, w.deliv.Sync = local.SyncEach, local.SyncEach }
+	replay(t, 12, local.SyncBatched, scene{accept("L"), poll, attemptAll, reconfigured, killNow, flush, powerNow})
 	for n := range 24 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			replay(t, 12, local.SyncBatched, scene{accept("L"), poll, attemptAll, reconfigured, powerNow, flush, powerAt(n + 1), attemptAll, flush, checkpoint, powerNow})

@@ -1,6 +1,8 @@
 package spool_test
 
-var equivalents = []equivalent{}
+var equivalents = []equivalent{
+	{"own not to their end", "what stands there uncommitted was told to nobody: its id stays taken until its segment is gone, and then the report is made again"},
+}
 
 var mutants = []mutant{
 	// ---- accepting
@@ -55,10 +57,12 @@ var mutants = []mutant{
 		"s.readMessage(g, off, b)\nif mutant(\"reads the uncommitted\") {\n out = append(out, s.release(g, math.MaxInt64)...)\n}\n"}}},
 	{"old boot not to its end", "a segment of an earlier boot is read to its end", []edit{{"spool/tail.go",
 		"r.hdr.Boot != s.o.Boot", "r.hdr.Boot != s.o.Boot && !mutant(\"old boot not to its end\")"}}},
+	{"own not to their end", "queue-runner's own segments are read to their end", []edit{{"spool/tail.go",
+		"r.hdr.Writer == writerQueue)", "r.hdr.Writer == writerQueue && !mutant(\"own not to their end\"))"}}},
 	{"all to their end", "a dead writer's segment of this boot ends at its last commit record", []edit{{"spool/tail.go",
 		"toEnd: !own && (", "toEnd: !own && (mutant(\"all to their end\") || "}}},
 	{"withdrawn ignored", "a withdrawn message is not delivered", []edit{{"spool/tail.go",
-		"if s.msgs[id] == nil {", "if s.msgs[id] == nil && !mutant(\"withdrawn ignored\") {"}}},
+		".msgs[id] == nil {", ".msgs[id] == nil && !mutant(\"withdrawn ignored\") {"}}},
 
 	// ---- large contents
 	{"large unsynced", "the sync of a large content before its record", []edit{{"spool/incoming.go",
@@ -205,6 +209,12 @@ var mutants = []mutant{
 		"return st == rcptLocal ||", "return st == rcptFailed && mutant(\"finished unreported\") || st == rcptLocal ||"}}},
 	{"id of a failed try reused", "a report waits until an earlier try of it is gone", []edit{{"spool/report.go",
 		"busy := s.msgs[id] != nil || s.strays[id] > 0 || s.j.mentions(id)", "busy := !mutant(\"id of a failed try reused\") && (s.msgs[id] != nil || s.strays[id] > 0 || s.j.mentions(id))"}}},
+	{"own segments unread before a second try", "what withdrew a report is known before it is made again", []edit{{"spool/report.go",
+		"\tif !s.unread {\n", "if !s.unread || mutant(\"own segments unread before a second try\") {\n"}}},
+	{"withdrawn id reused", "a withdrawn id is not used again while its withdrawal is there", []edit{{"spool/tail.go",
+		"\ts.strays[id]++\n\tif s", "if !mutant(\"withdrawn id reused\") {\n s.strays[id]++\n}\nif s"}}},
+	{"committed report not adopted", "a committed report whose segment could not be opened arrives by reading it", []edit{{"spool/store.go",
+		"a.seg.own && !s.adopt[a.id] {", "a.seg.own && (!s.adopt[a.id] || mutant(\"committed report not adopted\")) {"}}},
 	{"expansion unrecorded", "an expansion is recorded before its members are delivered to", []edit{{"spool/report.go",
 		"\ts.expand(m, i, members)\n\ts.mu.Unlock()\n", `	if mutant("expansion unrecorded") {
 		m.apply(entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Base: len(m.rcpts), Members: members})
@@ -235,25 +245,29 @@ var mutants = []mutant{
 `}}},
 	{"no comparison", "the comparison of a file that is there", []edit{{"local/deliver.go",
 		"\tc := &compare{f: f}\n", "if mutant(\"no comparison\") {\n return true, nil\n}\nc := &compare{f: f}\n"}}},
-	{"found file unsynced", "the sync of a whole file that an earlier run delivered", []edit{{"local/deliver.go",
-		"if err != nil || !receipt.Synced {", "if err != nil || !receipt.Synced || mutant(\"found file unsynced\") {"}}},
+	{"found file unsynced", "the sync of a whole file that an earlier run delivered", []edit{{"maildir/deliver.go",
+		"\t}\n\terr = f.Sync()\n", "}\nif !mutant(\"found file unsynced\") {\n err = f.Sync()\n}\n"}}},
+	{"found name unsynced", "the sync of such a file's name, and of a new mailbox's folder", []edit{{"maildir/deliver.go",
+		"\tif err != nil {\n\t\treturn err\n\t}\n\treturn b.syncName(path)\n",
+		"if err != nil || mutant(\"found name unsynced\") {\n return err\n}\nreturn b.syncName(path)\n"}}},
+	{"completed file unsynced", "the sync of a file that replaces one cut short", []edit{{"maildir/deliver.go",
+		"b.write(unique, src, true)", "b.write(unique, src, !mutant(\"completed file unsynced\"))"}}},
+	{"completed name unsynced", "the sync of such a file's name", []edit{{"maildir/deliver.go",
+		"\t\t_ = b.FS.Remove(tmp)\n\t\treturn err\n\t}\n\treturn b.syncName(path)\n",
+		"_ = b.FS.Remove(tmp)\nreturn err\n}\nif mutant(\"completed name unsynced\") {\n return nil\n}\nreturn b.syncName(path)\n"}}},
 	{"one look", "the second look", []edit{{"maildir/deliver.go",
 		"for range 2 {", "for n := range 2 {\nif n > 0 && mutant(\"one look\") {\n break\n}\n"}}},
 	{"mail unsynced", "the sync of a file where each is synced", []edit{{"maildir/deliver.go",
 		"if err == nil && sync {", "if err == nil && sync && !mutant(\"mail unsynced\") {"}}},
 	{"mail's name unsynced", "the sync of new/ where each is synced", []edit{{"maildir/deliver.go",
-		"b.FS.SyncDir(filepath.Join(b.Path, dirNew)), b.FS.SyncDir(b.Path))", "b.syncNames())"}, {"maildir/deliver.go",
-		"// makeDir makes a folder", `func (b Mailbox) syncNames() (err error) {
+		"return errors.Join(b.FS.SyncDir(filepath.Dir(path)), b.FS.SyncDir(b.Path))", `var err error
 	if !mutant("mail's name unsynced") {
-		err = b.FS.SyncDir(filepath.Join(b.Path, dirNew))
+		err = b.FS.SyncDir(filepath.Dir(path))
 	}
 	if err == nil && !mutant("new mailbox unsynced") {
 		err = b.FS.SyncDir(b.Path)
 	}
-	return err
-}
-
-// makeDir makes a folder`}}},
+	return err`}}},
 	{"new mailbox unsynced", "the sync of a new mailbox's folder, where each is synced", nil},
 	{"mailbox's name unsynced", "the sync of the folder above a new mailbox", []edit{{"maildir/deliver.go",
 		"\tfor dir := b.Path; ; dir = filepath.Dir(dir) {", "for dir := b.Path; !mutant(\"mailbox's name unsynced\"); dir = filepath.Dir(dir) {"}}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -70,6 +71,9 @@ func (s *Store) expand(m *Message, i int, members []mta.Recipient) {
 
 // make commits a message of queue-runner's own.
 func (s *Store) make(id mta.ID, build func(io.Writer) (*mta.Envelope, error)) (*Message, error) {
+	if err := s.readOwn(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	busy := s.msgs[id] != nil || s.strays[id] > 0 || s.j.mentions(id)
 	if !busy {
@@ -82,8 +86,40 @@ func (s *Store) make(id mta.ID, build func(io.Writer) (*mta.Envelope, error)) (*
 	m, err := s.commitOwn(id, build)
 	s.mu.Lock()
 	s.making--
+	s.unread = s.unread || err != nil
 	s.mu.Unlock()
 	return m, err
+}
+
+// readOwn learns, after a report or forward could not be made, what our own segments say of it: a second try under the
+// same id would be withdrawn by what withdrew the first.
+func (s *Store) readOwn() error {
+	s.tail.Lock()
+	defer s.tail.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unread {
+		return nil
+	}
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	for _, g := range s.sortedSegs() {
+		if !g.own || g.complete {
+			continue
+		}
+		found, err := s.read(g, math.MaxInt)
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		for _, a := range found {
+			if m := s.arrive(a); m != nil {
+				s.late = append(s.late, m)
+			}
+		}
+	}
+	s.unread = false
+	return nil
 }
 
 func (s *Store) commitOwn(id mta.ID, build func(io.Writer) (*mta.Envelope, error)) (*Message, error) {
@@ -104,7 +140,9 @@ func (s *Store) commitOwn(id mta.ID, build func(io.Writer) (*mta.Envelope, error
 	defer s.mu.Unlock()
 	if s.segs[at.file] == nil {
 		if err := s.openSegment(at.file); err != nil {
-			return nil, err // it is committed: the next start finds it, and settles its parent
+			s.adopt[id] = true
+			s.strays[id]++
+			return nil, err // it is committed: who next reads the segment settles its parent
 		}
 	}
 	m := &Message{id: id, seg: s.segs[at.file], off: at.off, inline: !large, files: large}

@@ -365,19 +365,23 @@ func (s *Store) clear(c *recovery) error {
 // before any of them can be scheduled.
 func (s *Store) settleParents(c *recovery) error {
 	for _, env := range c.settle {
-		if e := env.Report; e != nil {
-			if p := s.parent(e.Parent); p != nil {
-				s.settleReport(p, e.Rcpts)
-			}
-		}
-		if e := env.Expands; e != nil {
-			p := s.parent(e.Parent)
-			if p != nil && e.Rcpt >= 0 && e.Rcpt < len(p.rcpts) && p.rcpts[e.Rcpt].state != rcptExpanded {
-				s.expand(p, e.Rcpt, e.Members)
-			}
-		}
+		s.settleParent(env)
 	}
 	return s.Flush()
+}
+
+func (s *Store) settleParent(env *mta.Envelope) {
+	if e := env.Report; e != nil {
+		if p := s.parent(e.Parent); p != nil {
+			s.settleReport(p, e.Rcpts)
+		}
+	}
+	if e := env.Expands; e != nil {
+		p := s.parent(e.Parent)
+		if p != nil && e.Rcpt >= 0 && e.Rcpt < len(p.rcpts) && p.rcpts[e.Rcpt].state != rcptExpanded {
+			s.expand(p, e.Rcpt, e.Members)
+		}
+	}
 }
 
 func (s *Store) parent(id mta.ID) *Message {

@@ -43,7 +43,7 @@ type Store struct {
 	msgs    map[mta.ID]*Message
 	segs    map[string]*segState
 	badSegs map[string]bool
-	strays  map[mta.ID]int // in how many segments' pending and stray
+	strays  map[mta.ID]int // in how many segments' pending, stray and withdrawn
 	j       journal
 	done    map[*Message]bool   // settled, not yet in a checkpoint
 	locals  map[*Message]bool   // has recipients in rcptLocal
@@ -51,6 +51,9 @@ type Store struct {
 	suspect map[*Message]bool   // was in touched when that sync failed: its files are to be written anew
 	devs    map[uint64]string   // a folder in each mailbox filesystem that was delivered to
 	making  int                 // reports and forwards on their way into a segment of our own
+	unread  bool                // one of them failed, and our own segments were not read since: they may hold its withdrawal
+	adopt   map[mta.ID]bool     // committed reports and forwards whose segment could not be opened: they arrive by reading it
+	late    []*Message          // ... and have arrived since the last Poll
 	gone    map[mta.ID]struct{} // large files of segments unlinked since the last good sync
 	orphans map[mta.ID]int      // large files that nobody seems to need, with the value of polls when they were found
 	polls   int                 // how often all segments were read to their present end
@@ -70,7 +73,7 @@ func Open(o Options) (*Store, error) {
 		msgs: map[mta.ID]*Message{}, segs: map[string]*segState{}, badSegs: map[string]bool{}, strays: map[mta.ID]int{},
 		j:    journal{fs: o.FS, l: l, who: newIdentity(writerJournal, o.Boot), now: o.Now},
 		done: map[*Message]bool{}, locals: map[*Message]bool{}, touched: map[*Message]bool{}, suspect: map[*Message]bool{}, devs: map[uint64]string{},
-		gone: map[mta.ID]struct{}{}, orphans: map[mta.ID]int{},
+		adopt: map[mta.ID]bool{}, gone: map[mta.ID]struct{}{}, orphans: map[mta.ID]int{},
 	}
 	if err := s.takeLock(); err != nil {
 		return nil, err
@@ -130,6 +133,7 @@ func (s *Store) Poll(max int) (fresh []*Message, more bool, err error) {
 	if err := s.refresh(); err != nil {
 		return nil, false, err
 	}
+	fresh, s.late = s.late, nil
 	for _, g := range s.sortedSegs() {
 		if g.complete {
 			continue
@@ -178,8 +182,13 @@ func (s *Store) Outstanding() []*Message {
 
 // arrive registers a message that was read from a segment; nil when it is known already.
 func (s *Store) arrive(a *arrival) *Message {
-	if a.seg.own || s.msgs[a.id] != nil {
+	if s.msgs[a.id] != nil || a.seg.own && !s.adopt[a.id] {
 		return nil
+	}
+	if a.seg.own {
+		delete(s.adopt, a.id)
+		s.unstray(a.id)
+		s.settleParent(a.env)
 	}
 	m := &Message{id: a.id, seg: a.seg, off: a.off, inline: !a.rec.large, files: a.rec.large, cached: &cached{a.env, a.rec}}
 	m.learn(a.env)

@@ -24,7 +24,7 @@ type segState struct {
 	keep     bool       // holds something that only a newer program can read
 	pending  []*arrival // behind the last commit record
 	// stray are messages that will not be delivered from here: never committed. While the segment is there, records
-	// about them are needed.
+	// about them are needed, and about those that it withdraws: no other message may have their ids.
 	stray     []mta.ID
 	withdrawn []mta.ID
 	live      int // messages that are neither finished nor spilled
@@ -218,6 +218,7 @@ func (s *Store) readWithdrawn(g *segState, b []byte) {
 		return
 	}
 	g.withdrawn = append(g.withdrawn, id)
+	s.strays[id]++
 	if s.msgs[id] == nil {
 		m := &Message{id: id, withdrawn: true}
 		s.msgs[id] = m

@@ -41,6 +41,7 @@ type world struct {
 	powered  bool               // a power loss happened
 	shape    string             // of the next messages; chosen by the seed where it is empty
 	large    bool               // ... with a shape: they are
+	blind    int                // so many segments cannot be opened when queue-runner first looks at them
 	resting  bool               // no more crashes, and nothing at the same time as something else
 	startErr error              // of the last start of queue-runner that failed
 	before   map[*delivery]bool // what the checkpoint that is under way makes last
@@ -257,7 +258,7 @@ func (w *world) session(in *spool.Incoming, g *ghost, abort bool) (finish, commi
 		switch {
 		case abort:
 			g.state = "refused"
-		case w.crashed == "power" || w.crashed == "smtpd" || errors.Is(err, spool.ErrUnknown):
+		case errors.Is(err, spool.ErrUnknown): // a crash of smtpd or of the machine, among others
 			g.state = "unknown"
 		case err != nil:
 			g.state = "refused"
