@@ -49,7 +49,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		policy = s.Config()
 	}
 	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(),
-		Scram: c.Users.Scram, Log: b.log})
+		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
 	if err != nil {
 		return pop3d.Options{}, config.FileFault(b.path, "users.file", err)
 	}

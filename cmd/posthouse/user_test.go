@@ -120,8 +120,8 @@ func TestPasswordsAreStoredForScramToo(t *testing.T) {
 				t.Fatal(err)
 			}
 			u, err := f.Lookup(t.Context(), mta.Address{Local: "a", Domain: "example.org"})
-			if err != nil || !slices.Equal(u.Schemes, c.want) || f.OffersScram() != c.offer {
-				t.Errorf("%s %q: got %q, error %v, SCRAM offered %v; want %q, %v", verb, c.args, u.Schemes, err, f.OffersScram(), c.want, c.offer)
+			if offered, _ := f.OffersScram(); err != nil || !slices.Equal(u.Schemes, c.want) || offered != c.offer {
+				t.Errorf("%s %q: got %q, error %v, SCRAM offered %v; want %q, %v", verb, c.args, u.Schemes, err, offered, c.want, c.offer)
 			}
 			if _, err := f.Authenticate(t.Context(), "a@example.org", "Gru\u0308\u00dfe"); err != nil {
 				t.Errorf("%s %q: the password, with the letter in two parts: %v", verb, c.args, err)

@@ -41,7 +41,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err := b.checkFixed(c); err != nil {
 		return smtpd.Options{}, err
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
 	}

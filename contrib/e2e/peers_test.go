@@ -263,7 +263,7 @@ func TestMuttSendsAndFetches(t *testing.T) {
 	spoolfile := filepath.Join(p.home, "inbox")
 	p.file(t, "inbox", "")
 	for what, url := range map[string]string{"mutt by smtp": "smtp://alice%40here.test@" + p.submission, "mutt by smtps": "smtps://alice%40here.test@" + p.submissions} {
-		rc := p.file(t, "muttrc", fmt.Sprintf("set ssl_starttls=yes\nset ssl_force_tls=yes\nset certificate_file=%q\nset ssl_usesystemcerts=yes\nset from=\"alice@here.test\"\nset smtp_url=%q\nset smtp_pass=%q\nset record=\"\"\nset spoolfile=%q\n",
+		rc := p.file(t, "muttrc", fmt.Sprintf("set ssl_starttls=yes\nset ssl_force_tls=yes\nset certificate_file=%q\nset ssl_usesystemcerts=yes\nset from=\"alice@here.test\"\nset smtp_url=%q\nset smtp_pass=%q\nset smtp_authenticators=plain\nset record=\"\"\nset spoolfile=%q\n",
 			p.certs.CertFile, url, password, spoolfile))
 		p.good(t, "Hello from "+what+"\n.\nGr\u00fc\u00dfe\n", "mutt", "-n", "-F", rc, "-s", what, "--", "bob@here.test")
 		if m := p.wantMail(t, "bob", what); !strings.Contains(m, "Hello from "+what+"\r\n.\r\n") {

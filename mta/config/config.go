@@ -83,6 +83,7 @@ type Users struct {
 	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|postgres|ldap|checkpassword"`
 	File          string        `toml:"file" default:"/etc/posthouse/users"`
 	Scram         string        `toml:"scram" default:"auto" oneof:"auto|always|never"`
+	ScramPlus     bool          `toml:"scram_plus" default:"true"`
 	Checkpassword Checkpassword `toml:"checkpassword"`
 	Postgres      Postgres      `toml:"postgres"`
 }

@@ -36,6 +36,8 @@ type Options struct {
 	DropVerifiers bool
 	// Scram says when the SCRAM mechanisms are offered: ScramAuto, which is also "", ScramAlways or ScramNever.
 	Scram string
+	// NoScramPlus keeps SCRAM-SHA-256-PLUS from being offered.
+	NoScramPlus bool
 	// MaxChecks bounds the password checks at once, each of which takes a processor and up to 256 MiB; 0 = one a processor.
 	MaxChecks int
 	// MayBeAbsent takes a file that is not there for an empty one: on a host that has no users of its own.

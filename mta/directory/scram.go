@@ -40,20 +40,18 @@ const (
 	maxScramSalt   = 64
 )
 
-// OffersScram says whether SCRAM mechanisms are to be offered: a client that is offered them uses them, and mostly tries
-// no other when they fail.
-func (f *File) OffersScram() bool {
-	if f.opt.DropVerifiers {
-		return false
+// OffersScram says whether SCRAM-SHA-256 and SCRAM-SHA-256-PLUS are to be offered: a client that is offered them uses them, and
+// mostly tries no other when they fail.
+func (f *File) OffersScram() (scram, plus bool) {
+	if f.opt.DropVerifiers || f.opt.Scram == ScramNever {
+		return false, false
 	}
-	switch f.opt.Scram {
-	case ScramAlways:
-		return true
-	case ScramNever:
-		return false
+	plus = !f.opt.NoScramPlus
+	if f.opt.Scram == ScramAlways {
+		return true, plus
 	}
 	f.refresh()
-	return f.table.Load().scram.without == 0
+	return f.table.Load().scram.without == 0, plus
 }
 
 // Scram returns a user's address, as the users file has it, and the verifier for SCRAM-SHA-256. mta.ErrTransition is for a user

@@ -97,13 +97,17 @@ func TestScramIsOfferedToThoseWhoCanUseIt(t *testing.T) {
 		{scramUsers, "", true}, {scramUsers, directory.ScramAuto, true}, {scramUsers, directory.ScramNever, false},
 		{mixed, directory.ScramAuto, false}, {mixed, directory.ScramAlways, true}, {"", directory.ScramAuto, true},
 	} {
-		if got := open(t, usersFile(t, c.users), directory.Options{Scram: c.when}).OffersScram(); got != c.want {
-			t.Errorf("%q, %d octets of users: got %v, want %v", c.when, len(c.users), got, c.want)
+		for _, noPlus := range []bool{false, true} {
+			f := open(t, usersFile(t, c.users), directory.Options{Scram: c.when, NoScramPlus: noPlus})
+			if got, plus := f.OffersScram(); got != c.want || got && plus == noPlus {
+				t.Errorf("%q, %d octets of users, not -PLUS %v: got %v, %v; want %v", c.when, len(c.users), noPlus, got, plus, c.want)
+			}
 		}
 	}
 	f := open(t, usersFile(t, scramUsers), directory.Options{DropVerifiers: true, Scram: directory.ScramAlways})
-	if _, _, err := f.Scram(t.Context(), "alice@example.org"); f.OffersScram() || err == nil || errors.Is(err, mta.ErrTransition) {
-		t.Errorf("without verifiers: got offered %v, error %v", f.OffersScram(), err)
+	offered, _ := f.OffersScram()
+	if _, _, err := f.Scram(t.Context(), "alice@example.org"); offered || err == nil || errors.Is(err, mta.ErrTransition) {
+		t.Errorf("without verifiers: got offered %v, error %v", offered, err)
 	}
 }
 

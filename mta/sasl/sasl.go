@@ -19,8 +19,8 @@ type Accounts interface {
 	// not come in is no error: it has the identity "" and a verifier of no password, the same each time, which nobody can
 	// tell from a true one. Errors: mta.ErrTransition for a login that other mechanisms take; any other for a fault of ours.
 	Scram(ctx context.Context, login string) (identity string, v mta.ScramVerifier, err error)
-	// OffersScram says whether the SCRAM mechanisms are to be offered.
-	OffersScram() bool
+	// OffersScram says whether SCRAM-SHA-256 is to be offered, and whether SCRAM-SHA-256-PLUS is where it can be.
+	OffersScram() (scram, plus bool)
 }
 
 // Errors that Next and New return beside those of Accounts. The replies are those of RFC 4954 section 6.
@@ -61,10 +61,11 @@ type Server interface {
 // Mechanisms returns the names to offer on a connection with these bindings, in the order of preference.
 func Mechanisms(accounts Accounts, bind Bindings) []string {
 	names := make([]string, 0, 4)
-	if accounts.OffersScram() {
-		if len(bind) > 0 {
-			names = append(names, scramPlus)
-		}
+	scram, plus := accounts.OffersScram()
+	if scram && plus && len(bind) > 0 {
+		names = append(names, scramPlus)
+	}
+	if scram {
 		names = append(names, scramSHA256)
 	}
 	return append(names, "PLAIN", "LOGIN")
@@ -76,11 +77,14 @@ func New(ctx context.Context, mechanism string, accounts Accounts, bind Bindings
 	p := &password{ctx: ctx, accounts: accounts}
 	switch name := strings.ToUpper(mechanism); name {
 	case scramPlus, scramSHA256:
-		plus := name == scramPlus
-		if !accounts.OffersScram() || plus && len(bind) == 0 {
+		scram, plus := accounts.OffersScram()
+		if !plus {
+			bind = nil
+		}
+		if !scram || name == scramPlus && len(bind) == 0 {
 			break
 		}
-		return &scramServer{ctx: ctx, accounts: accounts, plus: plus, bind: bind}, nil
+		return &scramServer{ctx: ctx, accounts: accounts, plus: name == scramPlus, bind: bind}, nil
 	case "PLAIN":
 		return newPlain(p), nil
 	case "LOGIN":

@@ -19,11 +19,12 @@ import (
 type users struct {
 	err     error
 	noScram bool
+	noPlus  bool
 }
 
 var _ sasl.Accounts = users{}
 
-func (u users) OffersScram() bool { return !u.noScram }
+func (u users) OffersScram() (scram, plus bool) { return !u.noScram, !u.noPlus }
 
 func (u users) Authenticate(_ context.Context, login, password string) (string, error) {
 	if u.err != nil {
@@ -163,6 +164,7 @@ func TestMechanismsAreOfferedWhereTheyWork(t *testing.T) {
 		{users{}, bind, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"},
 		{users{}, nil, "SCRAM-SHA-256 PLAIN LOGIN"},
 		{users{noScram: true}, bind, "PLAIN LOGIN"},
+		{users{noPlus: true}, bind, "SCRAM-SHA-256 PLAIN LOGIN"},
 	} {
 		names := sasl.Mechanisms(c.users, c.bind)
 		if got := strings.Join(names, " "); got != c.want {

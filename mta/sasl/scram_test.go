@@ -124,33 +124,35 @@ func TestScramTellsWhoMayComeIn(t *testing.T) {
 		bind      sasl.Bindings
 		change    func(int, string) string
 		want      error
+		noPlus    bool
 	}{
-		{"wrong password", plain, client{login: "alice", password: "coffee"}, nil, nil, sasl.ErrCredentials},
-		{"wrong password, bound", plus, client{login: "alice", password: "coffee", bind: exporter}, here, nil, sasl.ErrCredentials},
-		{"unknown login", plain, client{login: "mallory", password: "tea"}, nil, nil, sasl.ErrCredentials},
-		{"login without a verifier", plain, client{login: "carol", password: "tea"}, nil, nil, sasl.ErrTransition},
-		{"to act for another", plain, client{login: "alice", password: "tea", authzid: "bob"}, nil, nil, sasl.ErrCredentials},
-		{"another connection", plus, client{login: "alice", password: "tea", bind: other}, here, nil, sasl.ErrBinding},
-		{"another connection, wrong password", plus, client{login: "alice", password: "coffee", bind: other}, here, nil, sasl.ErrBinding},
-		{"another connection, unknown login", plus, client{login: "mallory", password: "tea", bind: other}, here, nil, sasl.ErrBinding},
-		{"a type that is not offered", plus, client{login: "alice", password: "tea", bind: endpoint}, here, nil, sasl.ErrBindingType},
-		{"a type that nobody knows", plus, client{login: "alice", password: "tea", bind: exporter}, here, replace(0, "exporter", "imagined"), sasl.ErrBindingType},
-		{"-PLUS cut out of the list", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, here, nil, sasl.ErrBinding},
-		{"the same, hidden", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, here, replace(0, "y", "n"), sasl.ErrBinding},
-		{"bound, without -PLUS", plain, client{login: "alice", password: "tea", bind: exporter}, here, nil, sasl.ErrMalformed},
-		{"not bound, with -PLUS", plus, client{login: "alice", password: "tea"}, here, nil, sasl.ErrMalformed},
-		{"another nonce", plain, client{login: "alice", password: "tea"}, nil, replace(1, ",r=", ",r=x"), sasl.ErrMalformed},
-		{"text after our signature", plain, client{login: "alice", password: "tea"}, nil, replace(2, "", "x"), sasl.ErrMalformed},
+		{"wrong password", plain, client{login: "alice", password: "coffee"}, nil, nil, sasl.ErrCredentials, false},
+		{"wrong password, bound", plus, client{login: "alice", password: "coffee", bind: exporter}, here, nil, sasl.ErrCredentials, false},
+		{"unknown login", plain, client{login: "mallory", password: "tea"}, nil, nil, sasl.ErrCredentials, false},
+		{"login without a verifier", plain, client{login: "carol", password: "tea"}, nil, nil, sasl.ErrTransition, false},
+		{"to act for another", plain, client{login: "alice", password: "tea", authzid: "bob"}, nil, nil, sasl.ErrCredentials, false},
+		{"another connection", plus, client{login: "alice", password: "tea", bind: other}, here, nil, sasl.ErrBinding, false},
+		{"another connection, wrong password", plus, client{login: "alice", password: "coffee", bind: other}, here, nil, sasl.ErrBinding, false},
+		{"another connection, unknown login", plus, client{login: "mallory", password: "tea", bind: other}, here, nil, sasl.ErrBinding, false},
+		{"a type that is not offered", plus, client{login: "alice", password: "tea", bind: endpoint}, here, nil, sasl.ErrBindingType, false},
+		{"a type that nobody knows", plus, client{login: "alice", password: "tea", bind: exporter}, here, replace(0, "exporter", "imagined"), sasl.ErrBindingType, false},
+		{"-PLUS cut out of the list", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, here, nil, sasl.ErrBinding, false},
+		{"the same, hidden", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, here, replace(0, "y", "n"), sasl.ErrBinding, false},
+		{"bound, without -PLUS", plain, client{login: "alice", password: "tea", bind: exporter}, here, nil, sasl.ErrMalformed, false},
+		{"not bound, with -PLUS", plus, client{login: "alice", password: "tea"}, here, nil, sasl.ErrMalformed, false},
+		{"another nonce", plain, client{login: "alice", password: "tea"}, nil, replace(1, ",r=", ",r=x"), sasl.ErrMalformed, false},
+		{"text after our signature", plain, client{login: "alice", password: "tea"}, nil, replace(2, "", "x"), sasl.ErrMalformed, false},
 
-		{"right password", plain, client{login: "alice", password: "tea"}, nil, nil, nil},
-		{"to act for oneself", plain, client{login: "alice", password: "tea", authzid: "ALICE@example.org"}, nil, nil, nil},
-		{"to act for oneself, by name", plain, client{login: "alice", password: "tea", authzid: "alice"}, nil, nil, nil},
-		{"client that cannot bind", plain, client{login: "alice", password: "tea"}, here, nil, nil},
-		{"client that could bind, where nothing is offered", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, nil, nil, nil},
-		{"bound", plus, client{login: "alice@example.org", password: "tea", bind: exporter}, here, nil, nil},
+		{"right password", plain, client{login: "alice", password: "tea"}, nil, nil, nil, false},
+		{"to act for oneself", plain, client{login: "alice", password: "tea", authzid: "ALICE@example.org"}, nil, nil, nil, false},
+		{"to act for oneself, by name", plain, client{login: "alice", password: "tea", authzid: "alice"}, nil, nil, nil, false},
+		{"client that cannot bind", plain, client{login: "alice", password: "tea"}, here, nil, nil, false},
+		{"client that could bind, where nothing is offered", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, nil, nil, nil, false},
+		{"bound", plus, client{login: "alice@example.org", password: "tea", bind: exporter}, here, nil, nil, false},
+		{"client that could bind, where -PLUS is switched off", plain, client{login: "alice", password: "tea", bind: exporter, couldBind: true}, here, nil, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := talk(t, begin(t, c.mechanism, users{}, c.bind), c.client.conversation(t), c.change)
+			err := talk(t, begin(t, c.mechanism, users{noPlus: c.noPlus}, c.bind), c.client.conversation(t), c.change)
 			if !errors.Is(err, c.want) {
 				t.Errorf("got error %v, want %v", err, c.want)
 			}

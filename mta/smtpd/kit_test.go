@@ -120,7 +120,7 @@ func (router) Accept(_ context.Context, a mta.Address) (smtpd.Destination, error
 // users knows alice@here.test with the password secret, and carol, who has no verifier for SCRAM.
 type users struct{}
 
-func (users) OffersScram() bool { return true }
+func (users) OffersScram() (scram, plus bool) { return true, true }
 
 func (users) Scram(_ context.Context, login string) (string, mta.ScramVerifier, error) {
 	switch login {
