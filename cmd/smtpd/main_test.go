@@ -134,7 +134,7 @@ EOF
 	if err != nil {
 		t.Fatal(err)
 	}
-	mtatest.Dialogue(t, nc, "S: 220 .*\nC: HELO localhost\nS: 250 .*\nC: MAIL FROM:<me@here.test>\nS: 250 .*\nC: RCPT TO:<x@elsewhere.test>\nS: 250 .*\n", nil)
+	mtatest.Dialogue(t, nc, "S: 220 .*\nC: HELO localhost\nS: 250 .*\nC: MAIL FROM:<>\nS: 250 .*\nC: RCPT TO:<x@elsewhere.test>\nS: 250 .*\n", nil)
 
 	text, err := os.ReadFile(p.conf)
 	if err != nil {

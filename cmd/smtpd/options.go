@@ -72,7 +72,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	return smtpd.Options{
-		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: reserve(c.Spool.Path, uint64(p.ReserveDisk)), Log: b.log, Trusted: p.TrustedNetworks,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", Policy: rules,

@@ -134,13 +134,13 @@ func wantReport(t *testing.T, message []byte, from *instance, to, rcpt, status, 
 func TestTwoHostsExchangeMail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{users: []string{"alice", "amy"}}, options{users: []string{"bob", "ben"}})
-	const text = "Subject: over\r\nFrom: x@y.test\r\n\r\n.\r\n..\r\nGr\xfc\xdfe\r\n"
 
 	for _, d := range []struct {
 		from, to *instance
 		sender   string
 		rcpts    []string
 	}{{w.here, w.there, "alice", []string{"bob", "ben"}}, {w.there, w.here, "ben", []string{"amy"}}} {
+		text := "Subject: over\r\nFrom: " + d.from.address(d.sender) + "\r\n\r\n.\r\n..\r\nGr\xfc\xdfe\r\n"
 		var to []string
 		for _, r := range d.rcpts {
 			to = append(to, d.to.address(r))

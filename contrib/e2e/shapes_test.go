@@ -93,12 +93,15 @@ func TestEveryShapeComesBackOctetByOctet(t *testing.T) {
 	i.wantSound()
 }
 
-// roundTrip sends messages from alice to bob in one session, and fetches them in another.
+// roundTrip sends messages from outside to bob in one session, and fetches them in another.
 func (i *instance) roundTrip(t *testing.T, list []shape) {
-	c := i.submit(t, "alice")
+	c := i.connect(t)
+	if err := c.secure(i.certs.Client(i.ip)); err != nil {
+		t.Fatal(err)
+	}
 	ids := map[string]shape{}
 	for _, s := range list {
-		id, _, err := c.send([]byte(s.content), i.address("alice"), i.address("bob"))
+		id, _, err := c.send([]byte(s.content), "alice@away.test", i.address("bob"))
 		if err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
@@ -124,7 +127,7 @@ func (i *instance) roundTrip(t *testing.T, list []shape) {
 		if string(rest) != s.content {
 			t.Errorf("%s: %s", s.name, difference(rest, []byte(s.content)))
 		}
-		want := fmt.Sprintf("Return-Path: <%s>\r\nDelivered-To: %s\r\nReceived: from client.test ([%s])\r\n\tby mx.%s with ESMTPSA\r\n\t(TLSv1.3", i.address("alice"), i.address("bob"), clientIP(c), i.domain)
+		want := fmt.Sprintf("Return-Path: <%s>\r\nDelivered-To: %s\r\nReceived: from client.test ([%s])\r\n\tby mx.%s with ESMTPS\r\n\t(TLSv1.3", "alice@away.test", i.address("bob"), clientIP(c), i.domain)
 		if !strings.HasPrefix(string(head), want) || !strings.Contains(string(head), "\tfor <"+i.address("bob")+">;") {
 			t.Errorf("%s: got trace fields\n%s\nwant them to begin with\n%s", s.name, head, want)
 		}

@@ -11,7 +11,7 @@ import (
 
 // chunks is a content that comes by BDAT.
 type chunks struct {
-	arrival
+	*arrival
 	from   *dot.ChunkReader
 	failed bool // a chunk was refused, and those behind it will be
 }
@@ -28,12 +28,12 @@ func (s *session) bdat(args string) mta.Reply {
 	r := s.beginChunk()
 	c := s.tx.chunks
 	if r.Code != 0 {
-		c = &chunks{arrival: arrival{dropped: true}, from: dot.NewChunkReader(dot.ReaderOptions{})}
+		c = &chunks{arrival: &arrival{dropped: true}, from: dot.NewChunkReader(dot.ReaderOptions{})}
 	}
 	s.c.enter(inContent)
 	out := s.enlarge()
 	c.from.Next(s.br, size, last)
-	if err = s.receive(&c.arrival, c.from, out); err == nil && r.Code == 0 {
+	if err = s.receive(c.arrival, c.from, out); err == nil && r.Code == 0 {
 		r, err = s.endChunk(c, size, last)
 	}
 	if err != nil || !last || r.Code/100 != 2 {
@@ -72,10 +72,10 @@ func (s *session) beginChunk() mta.Reply {
 		s.o.Log.SMTPFault(s.who(), "data", "", err)
 		r = spoolReply(err)
 	} else {
-		s.tx.chunks = &chunks{arrival: arrival{in: in}, from: dot.NewChunkReader(s.contentRules())}
+		s.tx.chunks = &chunks{arrival: s.arrival(in), from: dot.NewChunkReader(s.contentRules())}
 	}
 	if r.Code != 0 && s.tx.open {
-		s.tx.chunks = &chunks{failed: true}
+		s.tx.chunks = &chunks{arrival: &arrival{}, failed: true}
 	}
 	return r
 }
@@ -83,13 +83,13 @@ func (s *session) beginChunk() mta.Reply {
 // endChunk answers a chunk that was read.
 func (s *session) endChunk(c *chunks, size int64, last bool) (mta.Reply, error) {
 	if last {
-		return s.take(&c.arrival)
+		return s.take(c.arrival)
 	}
-	r := s.verdict(&c.arrival)
+	r := s.verdict(c.arrival)
 	if r.Code == 0 {
 		return reply(250, "2.0.0", strconv.FormatInt(size, 10)+" octets received"), nil
 	}
-	s.refuse(&c.arrival, r)
+	s.refuse(c.arrival, r)
 	c.in.Abort()
 	c.failed = true
 	return r, nil

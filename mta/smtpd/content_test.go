@@ -76,7 +76,7 @@ func TestEnvelopeAndReceived(t *testing.T) {
 	}
 	one, two := q.all()[0], q.all()[1]
 	want := regexp.MustCompile(`^Received: from localhost \(\[127\.0\.0\.1\]\)\r\n\tby mx\.here\.test with ESMTPSA\r\n\t\(TLSv1\.3 TLS_[A-Z0-9_]+\)\r\n\tid ` +
-		string(one.envelope.ID) + `\r\n\tfor <x@elsewhere\.test>;\r\n\t\w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n$`)
+		string(one.envelope.ID) + `\r\n\tfor <x@elsewhere\.test>;\r\n\t\w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\nDate: `)
 	if !want.MatchString(one.envelope.Prepend) {
 		t.Errorf("got %q, want %s", one.envelope.Prepend, want)
 	}
@@ -182,7 +182,7 @@ func TestLocalSocket(t *testing.T) {
 	mtatest.Dialogue(t, nc, `S: 220 .*
 R: "HELO localhost\n"
 S: 250 .*
-C: MAIL FROM:<me@here.test>
+C: MAIL FROM:<>
 S: 250 .*
 C: RCPT TO:<someone@elsewhere.test>
 S: 250 .*

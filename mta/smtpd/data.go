@@ -53,9 +53,9 @@ func (s *session) data(args string) mta.Reply {
 	s.write(reply(354, "", "End data with <CR><LF>.<CR><LF>"))
 	s.c.enter(inContent)
 	out := s.enlarge()
-	a := arrival{in: in}
-	if err = s.receive(&a, dot.NewReader(s.br, s.contentRules()), out); err == nil {
-		r, err = s.take(&a)
+	a := s.arrival(in)
+	if err = s.receive(a, dot.NewReader(s.br, s.contentRules()), out); err == nil {
+		r, err = s.take(a)
 	}
 	if err != nil {
 		s.c.enter(inCommand)
@@ -86,15 +86,29 @@ type arrival struct {
 	in      Incoming
 	dropped bool // it will be refused, and is no longer kept
 	scan    message.Scan
+	head    *message.Head // where the rules of submission hold
 	size    int64
 	faults  dot.Fault
 	err     error // of the queue
 }
 
+func (s *session) arrival(in Incoming) *arrival {
+	a := &arrival{in: in}
+	if s.submits() {
+		a.head = &message.Head{}
+	}
+	return a
+}
+
 // take gives the reply to a content that is complete. An error ends the session: nobody knows what became of the message.
 func (s *session) take(a *arrival) (mta.Reply, error) {
 	s.c.enter(inCommit)
-	if r := s.verdict(a); r.Code != 0 {
+	r := s.verdict(a)
+	if a.head != nil && r.Code == 0 {
+		a.head.End()
+		r = s.checkHead(a.head)
+	}
+	if r.Code != 0 {
 		s.refuse(a, r)
 		return r, nil
 	}
@@ -151,6 +165,9 @@ func (s *session) receive(a *arrival, from source, block []byte) error {
 			continue
 		}
 		_, _ = a.scan.Write(block[:n]) // never fails
+		if a.head != nil {
+			_, _ = a.head.Write(block[:n])
+		}
 		if a.size <= s.maxSize && a.faults == 0 && a.scan.Received <= s.o.MaxHops {
 			_, a.err = a.in.Write(block[:n])
 			a.dropped = a.err != nil
@@ -203,6 +220,9 @@ func (s *session) envelope(a *arrival) *mta.Envelope {
 	}
 	if a.scan.EightBit { // whatever the client said
 		e.Body = mta.Body8BitMIME
+	}
+	if a.head != nil {
+		s.mend(e, a.in.ID(), a.head, now)
 	}
 	if s.tls != nil {
 		e.Origin.TLS, e.Origin.Cipher = tlsconf.VersionName(s.tls.Version), tlsconf.CipherName(s.tls.CipherSuite)

@@ -149,6 +149,19 @@ func (users) Authenticate(_ context.Context, login, password string) (string, er
 	return "", mta.ErrCredentials
 }
 
+// senders lets alice send as sales too; who may send as later@here.test nobody knows just now.
+type senders struct{}
+
+func (senders) MaySend(_ context.Context, role, login string, as mta.Address) (bool, error) {
+	switch as.String() {
+	case "later@here.test":
+		return false, errors.New("lookup: /etc/hidden: no such file")
+	case login, "sales@here.test":
+		return true, nil
+	}
+	return false, nil
+}
+
 // lines is a log for tests.
 type lines struct {
 	mu sync.Mutex
@@ -169,7 +182,7 @@ func (l *lines) String() string {
 
 func options(q *queue, log *lines) smtpd.Options {
 	return smtpd.Options{
-		Hostname: "mx.here.test", Queue: q, Router: router{}, Auth: users{},
+		Hostname: "mx.here.test", Queue: q, Router: router{}, Auth: users{}, Senders: senders{},
 		Log:           maillog.New(maillog.NewText(log, slog.LevelDebug)),
 		MaxRecipients: 3, MaxErrors: 10, MaxLine: 2000, MaxHops: 100,
 		Idle: 5 * time.Minute, Session: time.Hour, Drain: time.Minute,

@@ -38,6 +38,9 @@ func (s *session) beginMail(args string) (r mta.Reply, sender string) {
 	if !from.IsASCII() && !tx.utf8 {
 		return reply(553, "5.6.7", "This address needs SMTPUTF8"), sender
 	}
+	if r := s.maySend("mail", from); r.Code != 0 {
+		return r, sender
+	}
 	if r := s.checkDisk("mail"); r.Code != 0 {
 		return r, sender
 	}

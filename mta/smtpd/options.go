@@ -63,6 +63,7 @@ type Options struct {
 	Router   Router
 
 	Auth    sasl.Accounts      // nil: no login
+	Senders Senders            // nil: a login sends as anybody
 	Logins  Logins             // nil: no delays
 	Conns   Conns              // nil: no bounds
 	TLS     func() *tls.Config // nil, or returns nil: no TLS
