@@ -118,12 +118,14 @@ type carrier struct{ c *remote.Client }
 
 var _ runner.Remote = carrier{}
 
+// Site implements runner.Remote.
+func (x carrier) Site(ctx context.Context, d mta.Destination) string { return x.c.Site(ctx, d) }
+
 // Deliver implements runner.Remote.
-func (x carrier) Deliver(ctx context.Context, t runner.Transaction) []mta.Outcome {
+func (x carrier) Deliver(ctx context.Context, t runner.Transaction) (out []mta.Outcome, up bool) {
 	e := t.Envelope
-	out, _ := x.c.Deliver(ctx, remote.Request{
+	return x.c.Deliver(ctx, remote.Request{
 		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
 		Content: message.NewReader(e.Prepend, e.Cut, t.Content, t.Size),
 	})
-	return out
 }

@@ -54,6 +54,19 @@ func (l *Log) QueueFinished(id mta.ID) {
 	l.event(slog.LevelInfo, "finished", slog.String("id", string(id)))
 }
 
+// QueueSiteDead (dead, warn): no host of a site takes mail just now; all mail for it waits until it was tried again.
+// Fields: site, reply (why), address, next (when it is tried), waiting (messages and transactions), err.
+func (l *Log) QueueSiteDead(site string, o mta.Outcome, next time.Time, waiting int) {
+	l.event(slog.LevelWarn, "dead", slog.String("site", site), slog.String("reply", o.Reply().String()), slog.String("address", o.Addr),
+		slog.Time("next", next), slog.Int("waiting", waiting), slog.Any("err", o.Cause))
+}
+
+// QueueSiteAlive (alive, info): a site that was dead has taken a message. Fields: site, waiting (messages that go to it
+// now).
+func (l *Log) QueueSiteAlive(site string, waiting int) {
+	l.event(slog.LevelInfo, "alive", slog.String("site", site), slog.Int("waiting", waiting))
+}
+
 // QueuePostponed (postponed, error): the spool refused something for a message, which waits; nothing is lost by it.
 // Fields: id, op (forward, report), next, err.
 func (l *Log) QueuePostponed(id mta.ID, op string, next time.Time, err error) {

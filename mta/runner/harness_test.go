@@ -191,21 +191,33 @@ func (b *mailboxes) of(to string) []string {
 
 // remote is a Remote by a function; the zero remote delivers all.
 type remote struct {
-	do func(ctx context.Context, t runner.Transaction) []mta.Outcome
+	do   func(ctx context.Context, t runner.Transaction) []mta.Outcome
+	site func(d mta.Destination) string  // nil: every domain is a site
+	down func(t runner.Transaction) bool // nil: none ever is
 
 	mu   sync.Mutex // guards got
 	got  []runner.Transaction
 	when []time.Time
 }
 
-func (r *remote) Deliver(ctx context.Context, t runner.Transaction) []mta.Outcome {
+func (r *remote) Site(_ context.Context, d mta.Destination) string {
+	if r.site != nil {
+		return r.site(d)
+	}
+	return d.String()
+}
+
+func (r *remote) Deliver(ctx context.Context, t runner.Transaction) ([]mta.Outcome, bool) {
 	r.mu.Lock()
 	r.got, r.when = append(r.got, t), append(r.when, time.Now())
 	r.mu.Unlock()
-	if r.do != nil {
-		return r.do(ctx, t)
+	if r.down != nil && r.down(t) {
+		return all(t, mta.Outcome{Code: 451, Enhanced: "4.4.1", Text: "mx." + t.Dest.Domain + ": cannot be reached"}), false
 	}
-	return all(t, mta.Outcome{Status: mta.Delivered, Code: 250, Host: "mx." + t.Dest.Domain})
+	if r.do != nil {
+		return r.do(ctx, t), true
+	}
+	return all(t, mta.Outcome{Status: mta.Delivered, Code: 250, Host: "mx." + t.Dest.Domain}), true
 }
 
 func (r *remote) tries() []time.Time {

@@ -8,14 +8,27 @@ import (
 )
 
 // item is a message as the schedule knows it: in the heap while it waits, elsewhere while a round of it is under way.
+// There may be millions: what only a round needs is in that.
 type item struct {
-	m     *spool.Message
-	due   time.Time
-	index int  // in the heap, -1 = not there
-	clear bool // the look at start-up has found that no earlier run delivered it
-	again bool // there is something to do for it that its present round does not know
-	left  int  // transactions of the present round that have not ended
+	m      *spool.Message
+	due    time.Time
+	index  int    // in the heap, -1 = not there
+	holder *site  // that it waits for, nil = none; it comes when it is due, or when the site fetches it
+	place  uint32 // its number among those who wait there
+	clear  bool   // the look at start-up has found that no earlier run delivered it
+	again  bool   // there is something to do for it that its present round does not know
+	freed  *freed // its site has fetched it
+	round  *round // nil while it waits
+}
+
+// round is what is known of an item's round while it is under way.
+type round struct {
+	flow  flow
+	left  int // transactions that have not ended
 	tally tally
+	load  *spool.Loaded // what its visit has read, nil = it was not kept
+	site  *site         // that has no room for it, nil = none
+	names []*name       // ... which of it
 }
 
 // waiting is a heap of items, the one that is due first on top.

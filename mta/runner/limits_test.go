@@ -122,7 +122,7 @@ func TestLocalMailDoesNotWaitForRemoteMail(t *testing.T) {
 	})
 }
 
-func TestWhatThereIsNoRoomForIsDeferredAndNothingElseWaits(t *testing.T) {
+func TestWhatThereIsNoRoomForWaitsInTheSpoolAndNothingElseDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.set.MaxRemote, w.set.MaxPerDestination = 2, 1
@@ -135,21 +135,21 @@ func TestWhatThereIsNoRoomForIsDeferredAndNothingElseWaits(t *testing.T) {
 		}
 		w.begin()
 		defer w.close()
-		const n = 5010 // one is under way, 5000 wait
+		const n = 5100 // one is under way, 5000 wait in memory
 		for i := range n {
 			w.send("alice@here.test", fmt.Sprintf("u%d@slow.test", i))
 		}
 		w.send("alice@here.test", "bob@here.test", "x@quick.test")
 		w.until("past the crowd", time.Minute, func() bool {
-			return len(w.local.of("bob@here.test")) == 1 && len(w.log.named("deferred")) == n-5001 && len(w.remote.recipients()) == 2
+			return len(w.local.of("bob@here.test")) == 1 && len(w.remote.recipients()) == 2
 		})
-		if got := w.log.named("deferred")[0]; !strings.Contains(got, "451 4.4.5") {
-			t.Errorf("turned away with %q", got)
-		}
 		close(release)
-		w.until("finished", time.Hour, w.idle)
+		w.until("finished", time.Minute, w.idle)
 		if got := len(w.remote.recipients()); got != n+1 {
 			t.Errorf("delivered to %d recipients, want %d", got, n+1)
+		}
+		if got := w.log.named("deferred"); len(got) > 0 {
+			t.Errorf("waiting for room counts as a try: %q", got[0])
 		}
 	})
 }
@@ -187,6 +187,7 @@ func TestReloadTakesEffectAndLosesNothing(t *testing.T) {
 			g.enter(t.Dest.Host)
 			defer g.leave(t.Dest.Host)
 			<-release
+			time.Sleep(time.Second)
 			return all(t, mta.Outcome{Status: mta.Delivered})
 		}
 		w.begin()
@@ -199,15 +200,15 @@ func TestReloadTakesEffectAndLosesNothing(t *testing.T) {
 		next.MaxPerDestination = 4
 		next.Router = &router{relay: mta.Destination{Host: "smart.test"}}
 		w.runner.Reload(w.set)
-		w.runner.Reload(next) // the last one counts
-		w.until("four under way", time.Minute, func() bool { return g.running() == 4 })
+		w.runner.Reload(next)                                                          // the last one counts
+		w.until("two under way", time.Minute, func() bool { return g.running() == 2 }) // a window begins so
 		w.send("alice@here.test", "late@other.test")
 		close(release)
 		w.until("finished", time.Hour, w.idle)
 		w.remote.mu.Lock()
 		defer w.remote.mu.Unlock()
-		if n := len(w.remote.got); n != 11 {
-			t.Errorf("%d transactions, want 11", n)
+		if n := len(w.remote.got); n != 11 || g.most < 3 {
+			t.Errorf("%d transactions, at most %d at once; want 11, and more than 2", n, g.most)
 		}
 		for _, g := range w.remote.got {
 			if late := g.Rcpts[0].Address.Domain == "other.test"; late != (g.Dest.Host == "smart.test") {

@@ -15,6 +15,7 @@ import (
 // Store is what the runner needs of spool.Store.
 type Store interface {
 	Outstanding() []*spool.Message
+	Due(m *spool.Message) time.Time
 	Poll(max int) (fresh []*spool.Message, more bool, err error)
 	Load(m *spool.Message) (*spool.Loaded, error)
 	Record(m *spool.Message, rcpt int, res spool.Result)
@@ -52,10 +53,14 @@ type Transaction struct {
 	Size     int64       // of Content, in octets
 }
 
-// Remote takes a message off this host. Deliver returns an Outcome for each of t.Rcpts, in their order; it ends soon
-// after ctx does.
+// Remote takes a message off this host.
 type Remote interface {
-	Deliver(ctx context.Context, t Transaction) []mta.Outcome
+	// Deliver returns an Outcome for each of t.Rcpts, in their order; it ends soon after ctx does. Where up is false any
+	// other message for the same destination would have fared the same, and the outcomes, all deferrals, say why.
+	Deliver(ctx context.Context, t Transaction) (out []mta.Outcome, up bool)
+	// Site names the hosts that take mail for a destination. What is learnt of them in one transaction counts for all
+	// destinations with the same name. It may take its time.
+	Site(ctx context.Context, d mta.Destination) string
 }
 
 // Settings are what a reload may change. All fields are needed.
@@ -74,7 +79,7 @@ type Settings struct {
 	RetryMax       time.Duration
 
 	MaxRemote         int           // transactions at once
-	MaxPerDestination int           // ... with one destination
+	MaxPerDestination int           // ... with one site
 	MaxLocal          int           // visits at once; each delivers to one mailbox at a time
 	Drain             time.Duration // how long running deliveries may go on after the end of Run's context
 }

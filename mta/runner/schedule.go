@@ -12,11 +12,16 @@ import (
 
 // Bounds of what the schedule holds.
 const (
-	maxFresh          = 128   // arrivals read and not yet visited: the spool keeps their contents in memory
-	maxWaiting        = 20000 // transactions that wait for their turn
-	maxWaitingPerDest = 5000  // ... for one destination
-	spillWaiting      = 1000  // when so many wait, messages with remote recipients leave their segments
-	maxTransaction    = 100   // recipients of one transaction (RFC 5321 4.5.3.1.8)
+	maxFresh       = 128   // arrivals read and not yet visited: the spool keeps their contents in memory
+	maxWaiting     = 20000 // transactions that wait for their turn; fullSite is how many of them for one site
+	spillWaiting   = 1000  // when so many wait, messages with remote recipients leave their segments
+	maxTransaction = 100   // recipients of one transaction (RFC 5321 4.5.3.1.8)
+
+	// Messages that wait for their transactions are kept as they were read, to read them once: so many octets of
+	// them, none larger than the second number; the others are read again for each transaction.
+	maxKept     = 64 << 20
+	maxKeptSize = 256 << 10
+	rcptSize    = 512 // about what a recipient takes
 )
 
 // schedule is the plan. Its goroutine alone touches it, save for the atomics.
@@ -33,16 +38,28 @@ type schedule struct {
 	items    map[*spool.Message]*item
 	wait     waiting
 	fresh    []*item // never visited
-	tasks    []task  // ends of rounds, before everything else
+	tasks    []*item // whose rounds end, before everything else
+	away     []away  // transactions that their sites do not take now
 	turn     bool    // whether a fresh one comes before a waiting one
+	shift    int     // counts what startVisit has done
 	visiting int     // workers that visit, settle or turn away
 
-	dests     map[mta.Destination]*destination
-	ready     []*destination // with something that may start
-	queued    int            // transactions in all queues
-	remote    int            // transactions under way
-	stalled   atomic.Bool    // the spool cannot make results last: nothing may begin
-	congested atomic.Bool    // queued is over spillWaiting
+	names     map[mta.Destination]*name
+	sites     map[string]*site
+	ask       []*name         // whose sites are to be looked up
+	asking    int             // lookups under way
+	asks      context.Context // of lookups
+	noAsks    context.CancelFunc
+	ready     [classes][]*site // with something that may start
+	turns     int              // counts what next has done
+	graves    graves
+	forgetAt  time.Time
+	kept      int64       // octets of messages that wait for their transactions
+	queued    int         // transactions that wait for lookups and sites
+	remote    int         // transactions under way
+	doubtful  int         // ... with sites that are unproven
+	stalled   atomic.Bool // the spool cannot make results last: nothing may begin
+	congested atomic.Bool // queued is over spillWaiting
 	stopping  bool
 
 	upkeep upkeep
@@ -51,19 +68,14 @@ type schedule struct {
 // event is what a worker sends when it has ended.
 type event interface{ apply(s *schedule) }
 
-// task is the end of a round, or of a part of it.
-type task struct {
-	it    *item
-	group *group // not nil: a transaction that there is no room for
-}
-
 func newSchedule(r *Runner) *schedule {
 	set := r.set
 	s := &schedule{
 		store: r.store, log: r.log, set: &set, reload: r.reload, events: make(chan event),
-		items: map[*spool.Message]*item{}, dests: map[mta.Destination]*destination{},
+		items: map[*spool.Message]*item{}, names: map[mta.Destination]*name{}, sites: map[string]*site{},
 	}
 	s.work, s.cut = context.WithCancel(context.Background())
+	s.newAsks()
 	s.upkeep.pollAt = time.Now()
 	return s
 }
@@ -87,6 +99,7 @@ func (s *schedule) loop(ctx context.Context, woken <-chan struct{}) {
 		case <-done:
 			done, s.stopping = nil, true
 			s.stalled.Store(true) // visits under way begin nothing new
+			s.stopAsking()
 			drain := time.NewTimer(s.set.Drain)
 			defer drain.Stop()
 			drained = drain.C
@@ -123,6 +136,9 @@ func (s *schedule) deadline(now time.Time) time.Time {
 	if len(s.wait) > 0 {
 		sooner(s.wait[0].due)
 	}
+	if len(s.graves) > 0 {
+		sooner(s.graves[0].until)
+	}
 	s.upkeep.deadlines(sooner)
 	return next
 }
@@ -140,8 +156,12 @@ func (s *schedule) worker() *worker {
 
 func (s *schedule) adopt(set Settings) {
 	s.set = &set
-	for _, d := range s.dests {
-		s.list(d)
+	now := time.Now()
+	for _, n := range s.names { // hosts may be others now
+		n.until = time.Time{}
+	}
+	for _, x := range s.sites {
+		s.list(x, now)
 	}
 }
 

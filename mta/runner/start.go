@@ -12,7 +12,8 @@ import (
 )
 
 // takeUp schedules what an earlier run left, after a look for what that run delivered into mailboxes and could not
-// write down any more (spool.5, START-UP).
+// write down any more (spool.5, START-UP). A message of which all that is left waits for a time to come needs no look:
+// nothing was begun since that was written down.
 func (s *schedule) takeUp(ctx context.Context) {
 	found := s.store.Outstanding()
 	ch := make(chan *spool.Message)
@@ -29,9 +30,16 @@ func (s *schedule) takeUp(ctx context.Context) {
 			}
 		})
 	}
+	soon := time.Now().Add(s.set.RetryFirst)
 	for _, m := range found {
 		if ctx.Err() != nil {
 			break
+		}
+		if due := s.store.Due(m); due.After(soon) {
+			mu.Lock()
+			s.resume(m, tally{next: due, unclear: true})
+			mu.Unlock()
+			continue
 		}
 		ch <- m
 	}

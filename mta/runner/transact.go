@@ -2,42 +2,53 @@ package runner
 
 import (
 	"context"
+	"slices"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
-// transact makes one transaction.
-func (w *worker) transact(ctx context.Context, m *spool.Message, dest mta.Destination, rcpts []int) tally {
-	return w.forEach(ctx, m, rcpts, func(v *visit, todo []int) []mta.Outcome {
-		t := Transaction{Envelope: v.env, Dest: dest, Content: v.load.Content, Size: v.load.Size}
+// transact makes one transaction. Where the site is down nothing is concluded: the schedule may know better.
+func (w *worker) transact(ctx context.Context, g *group, l *spool.Loaded) (e transacted) {
+	e.group = g
+	e.tally = w.forEach(ctx, g, l, func(v *visit, todo []int) []mta.Outcome {
+		t := Transaction{Envelope: v.env, Dest: g.dest, Content: v.load.Content, Size: v.load.Size}
 		for _, i := range todo {
 			t.Rcpts = append(t.Rcpts, v.rcpts[i].Recipient)
 		}
-		return w.set.Remote.Deliver(ctx, t)
-	})
-}
-
-// turnAway defers the recipients of a transaction that there is no room for.
-func (w *worker) turnAway(ctx context.Context, m *spool.Message, rcpts []int) tally {
-	return w.forEach(ctx, m, rcpts, func(_ *visit, todo []int) []mta.Outcome {
-		out := make([]mta.Outcome, len(todo))
-		for i := range out {
-			out[i] = mta.Outcome{Code: 451, Enhanced: "4.4.5", Text: "too many messages wait for this destination"}
+		out, up := w.set.Remote.Deliver(ctx, t)
+		if !up && ctx.Err() == nil && len(out) > 0 {
+			e.down = &out[0]
+			return nil
 		}
+		e.up = up && ctx.Err() == nil
 		return out
 	})
+	return e
 }
 
-// forEach asks do for an outcome of each recipient that is still to be delivered, and concludes them.
-func (w *worker) forEach(ctx context.Context, m *spool.Message, rcpts []int, do func(v *visit, todo []int) []mta.Outcome) tally {
-	v, y := w.open(ctx, m)
-	if v == nil {
-		return y
+// turnAway defers the recipients of a transaction that is not made.
+func (w *worker) turnAway(ctx context.Context, g *group, l *spool.Loaded, why mta.Outcome) tally {
+	return w.forEach(ctx, g, l, func(_ *visit, todo []int) []mta.Outcome {
+		return slices.Repeat([]mta.Outcome{why}, len(todo))
+	})
+}
+
+// forEach asks do for an outcome of each recipient that is still to be delivered, and concludes them, unless there is
+// none. The message is read anew where the visit has not kept it.
+func (w *worker) forEach(ctx context.Context, g *group, l *spool.Loaded, do func(v *visit, todo []int) []mta.Outcome) tally {
+	var v *visit
+	if l != nil {
+		v = w.opened(ctx, g.it.m, l)
+	} else {
+		var y tally
+		if v, y = w.open(ctx, g.it.m); v == nil {
+			return y
+		}
+		defer v.load.Close()
 	}
-	defer v.load.Close()
 	var todo []int
-	for _, i := range rcpts {
+	for _, i := range g.rcpts {
 		if i < len(v.rcpts) && v.rcpts[i].State == spool.ToDo {
 			todo = append(todo, i)
 		}
@@ -46,6 +57,9 @@ func (w *worker) forEach(ctx context.Context, m *spool.Message, rcpts []int, do 
 		return v.tally
 	}
 	out := do(v, todo)
+	if out == nil {
+		return v.tally
+	}
 	for n, i := range todo {
 		var o mta.Outcome
 		if n < len(out) {

@@ -11,14 +11,13 @@ import (
 )
 
 // visit does all for a message that needs no network, and returns the transactions that are to be made.
-// With look, an earlier run may have delivered it.
-func (w *worker) visit(ctx context.Context, m *spool.Message, look bool) ([]*group, tally) {
+// With look, an earlier run may have delivered it. Recipients of the destinations in early are tried before their time.
+func (w *worker) visit(ctx context.Context, m *spool.Message, look bool, early map[mta.Destination]bool) visited {
 	v, y := w.open(ctx, m)
 	if v == nil {
-		return nil, y
+		return visited{tally: y}
 	}
 	v.look = look
-	defer v.load.Close()
 	var remote grouping
 	for i := 0; i < len(v.rcpts); i++ { // it grows by the members of aliases
 		r := &v.rcpts[i]
@@ -26,7 +25,7 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look bool) ([]*gro
 		case r.State == spool.Told:
 		case r.State == spool.Failure:
 			v.tally.failed = true
-		case !v.due(r):
+		case !v.due(r) && !v.early(r, early):
 			v.tally.wait(r.Next)
 		case v.held():
 			v.tally.wait(time.Now())
@@ -37,7 +36,22 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look bool) ([]*gro
 	if len(remote.groups) > 0 && v.congested.Load() {
 		v.spill()
 	}
-	return remote.groups, v.tally
+	e := visited{flow: flowOf(v.env), groups: remote.groups, tally: v.tally}
+	if len(e.groups) > 0 && v.load.Size <= maxKeptSize {
+		v.load.Rcpts = v.rcpts
+		e.load = v.load
+	} else {
+		v.load.Close()
+	}
+	return e
+}
+
+func (v *visit) early(r *spool.Rcpt, dests map[mta.Destination]bool) bool {
+	if len(dests) == 0 {
+		return false
+	}
+	d := v.decide(v.ctx, r)
+	return d.Kind == route.Remote && dests[d.Dest]
 }
 
 // due says whether to try a recipient now. One that is nearly due goes along, so that the recipients of a message do not

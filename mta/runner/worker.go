@@ -53,7 +53,13 @@ func (w *worker) open(ctx context.Context, m *spool.Message) (*visit, tally) {
 		w.log.QueueUnreadable(m.ID(), y.next, err)
 		return nil, y
 	}
-	return &visit{worker: w, ctx: ctx, m: m, env: l.Envelope, load: l, rcpts: l.Rcpts}, tally{}
+	return w.opened(ctx, m, l), tally{}
+}
+
+// opened is open for a message that was read already. What became of its recipients since is not in it: each of them
+// is in one transaction of the round, and nobody else does anything about it.
+func (w *worker) opened(ctx context.Context, m *spool.Message, l *spool.Loaded) *visit {
+	return &visit{worker: w, ctx: ctx, m: m, env: l.Envelope, load: l, rcpts: l.Rcpts}
 }
 
 // held says that nothing may begin: the spool cannot make results last, or the daemon is ending.

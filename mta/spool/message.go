@@ -75,6 +75,28 @@ func (m *Message) ID() mta.ID { return m.id }
 // earlier run that could not write that down.
 func (m *Message) Found() bool { return m.found }
 
+// Due returns when the first recipient is to be tried that is not done: the zero time where one was never tried, has
+// failed and is not reported, or nothing is known of the recipients yet.
+func (s *Store) Due(m *Message) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !m.known {
+		return time.Time{}
+	}
+	var first time.Time
+	for i := range m.rcpts {
+		r := &m.rcpts[i]
+		switch {
+		case r.state.settled():
+		case r.state != rcptDeferred:
+			return time.Time{}
+		case first.IsZero() || r.next.Before(first):
+			first = r.next
+		}
+	}
+	return first
+}
+
 // settled says that nothing is left to do for the message.
 func (m *Message) settled() bool { return m.known && m.open == 0 || m.withdrawn }
 
