@@ -65,5 +65,7 @@ var journalNames = map[string]string{
 	"now":       "NOW",
 	"report-id": "REPORT_ID",
 	"good":      "GOOD_SESSIONS",
+	"site":      "SITE",
+	"waiting":   "WAITING",
 	"bad":       "BAD_SESSIONS",
 }

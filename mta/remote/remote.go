@@ -153,7 +153,7 @@ type delivery struct {
 	open   map[int]bool // recipients without an outcome
 	start  time.Time
 	tried  int
-	judged bool        // a recipient has an outcome that is not about the hosts
+	judged bool        // an outcome is not about the hosts
 	last   mta.Outcome // what those are told that no host has decided on
 	said   bool        // last is set
 	shape  *shape

@@ -20,6 +20,7 @@ var errPlain = errors.New("TLS does not work with this server")
 func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
 	pol, bad := d.policy(ctx, peers[0].host)
 	if bad != nil {
+		d.judged = true // by a policy of this domain: it says nothing of the hosts to the others
 		d.remember(*bad)
 		return nil
 	}
@@ -45,6 +46,7 @@ func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
 		if err == nil {
 			c.Quit()
 		}
+		d.judged = true
 		d.remember(*o)
 		return left
 	}
