@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,25 @@ func TestGNUSASLLogsIn(t *testing.T) {
 		if status, out := gsasl(args...); status == 0 || !strings.Contains(out, "\n535 5.7.8 ") {
 			t.Errorf("%q: got exit status %d, want 535:\n%s", args, status, out)
 		}
+	}
+}
+
+// TestVerifiersOfGNUSASLAreTaken: what others have made for SCRAM-SHA-256 goes into the users file as it is.
+func TestVerifiersOfGNUSASLAreTaken(t *testing.T) {
+	p := startPeers(t)
+	verifier := strings.TrimSpace(p.good(t, "", "gsasl", "--mkpasswd", "--mechanism=SCRAM-SHA-256", "--password=Gr\u00fc\u00dfe"))
+	users := filepath.Join(p.dir, "users")
+	write(t, users, readFile(t, users)+"carol@here.test "+verifier+"\n")
+	for _, mech := range []string{"PLAIN", "SCRAM-SHA-256"} {
+		rc := p.file(t, ".msmtprc", fmt.Sprintf("account default\nhost %s\nport %s\ntls on\ntls_trust_file %s\nauth %s\nuser carol@here.test\npassword \"Gr\u00fc\u00dfe\"\nfrom carol@here.test\n",
+			p.ip, port(p.submission), p.certs.CertFile, strings.ToLower(mech)))
+		eventually(t, func() error { // smtpd looks at the file once a second
+			if status, out := p.run(t, "Subject: carol by "+mech+"\n\nhello\n", "msmtp", "-C", rc, "bob@here.test"); status != 0 {
+				return fmt.Errorf("msmtp: status %d: %s", status, out)
+			}
+			return nil
+		})
+		p.wantMail(t, "bob", "carol by "+mech)
 	}
 }
 

@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -18,14 +19,17 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 )
 
-// slowing makes each attempt wait as long as there were failures, in units of ten seconds.
+// slowing makes each attempt wait as long as there were failures, in units of ten seconds or of its own.
 type slowing struct {
+	unit      time.Duration
 	failures  int
 	succeeded bool
 	client    netip.Addr
 }
 
-func (s *slowing) delay() time.Duration { return time.Duration(s.failures) * 10 * time.Second }
+func (s *slowing) delay() time.Duration {
+	return time.Duration(s.failures) * cmp.Or(s.unit, 10*time.Second)
+}
 
 func (s *slowing) Delay(client netip.Addr, _ string) time.Duration {
 	s.client = client
@@ -70,6 +74,54 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		}
 		if !logins.succeeded || logins.failures != 3 || logins.client != netip.MustParseAddr("192.0.2.1") {
 			t.Errorf("got %+v", logins)
+		}
+	})
+}
+
+// TestGuessingByScramIsSlowedDown: who asks for a salt waits for the failures of before, and who shows a wrong proof, whether
+// or not there is such a login, for this one too. To give up before the proof is no guess, nor is a binding that does not fit.
+func TestGuessingByScramIsSlowedDown(t *testing.T) {
+	certs := mtatest.NewCerts(t, "mx.here.test")
+	synctest.Test(t, func(t *testing.T) {
+		q, log := &queue{}, &lines{}
+		o := options(q, log)
+		logins := &slowing{unit: time.Second}
+		o.TLS, o.Logins = certs.Server, logins
+		ln := &pipes{conns: make(chan net.Conn)}
+		serve(t, o, smtpd.Listener{Listener: ln, Role: mta.RoleSubmission, TLS: smtpd.Implicit}, log)
+		begin := time.Now()
+		mtatest.Dialogue(t, tls.Client(ln.dial(), &tls.Config{InsecureSkipVerify: true}), `S: 220 .*
+C: EHLO c
+L: 250 AUTH .*
+SCRAM: SCRAM-SHA-256-PLUS alice@here.test secret elsewhere
+S: 535 .*
+SCRAM: SCRAM-SHA-256 alice@here.test secret cancel
+S: 501 .*
+SCRAM: SCRAM-SHA-256 alice@here.test wrong
+S: 535 .*
+`, nil)
+		if d := time.Since(begin); d != time.Second || logins.failures != 1 {
+			t.Errorf("one wrong password was refused after %v and counted %d times, want 1s and once", d, logins.failures)
+		}
+		begin = time.Now()
+		mtatest.Dialogue(t, tls.Client(ln.dial(), &tls.Config{InsecureSkipVerify: true}), `S: 220 .*
+C: EHLO c
+L: 250 AUTH .*
+SCRAM: SCRAM-SHA-256-PLUS nobody@here.test secret
+S: 535 .*
+`, nil)
+		if d := time.Since(begin); d != 2*time.Second || logins.failures != 2 {
+			t.Errorf("an unknown login was refused after %v, and there were %d failures; want 2s and 2", d, logins.failures)
+		}
+		begin = time.Now()
+		mtatest.Dialogue(t, tls.Client(ln.dial(), &tls.Config{InsecureSkipVerify: true}), `S: 220 .*
+C: EHLO c
+L: 250 AUTH .*
+SCRAM: SCRAM-SHA-256-PLUS alice@here.test secret
+S: 235 .*
+`, nil)
+		if d := time.Since(begin); d != 2*time.Second || !logins.succeeded {
+			t.Errorf("the right password was taken after %v, success %v; want 2s for the two failures", d, logins.succeeded)
 		}
 	})
 }
