@@ -141,8 +141,8 @@ type SMTPD struct {
 	DrainTimeout        time.Duration  `toml:"drain_timeout" default:"60s" min:"0" max:"1h"`
 	GreetDelay          time.Duration  `toml:"greet_delay" default:"0s" min:"0" max:"1m"`
 	TrustedNetworks     []netip.Prefix `toml:"trusted_networks"`
-	ProxyProtocolFrom   []netip.Prefix `toml:"proxy_protocol_from" off:""`
-	XclientFrom         []netip.Prefix `toml:"xclient_from" off:""`
+	ProxyProtocolFrom   []netip.Prefix `toml:"proxy_protocol_from"`
+	XclientFrom         []netip.Prefix `toml:"xclient_from"`
 	TrustedUsers        []string       `toml:"trusted_users" default:"root"`
 	RequireSenderDomain bool           `toml:"require_sender_domain" default:"true"`
 	RequireHeloName     bool           `toml:"require_helo_name" default:"true"`

@@ -100,6 +100,12 @@ func (l *Log) SMTPNotSMTP(s SMTPSession, proto string) {
 	l.smtp(slog.LevelInfo, "not-smtp", s, slog.String("proto", proto))
 }
 
+// SMTPXclient (xclient, info): a client from xclient_from speaks for another, which the fields describe from now on. Fields:
+// session, client, name, helo, login, address (from which the connection came).
+func (l *Log) SMTPXclient(s SMTPSession, address string) {
+	l.smtp(slog.LevelInfo, "xclient", s, slog.String("address", address))
+}
+
 // SMTPClosed (closed): a session has ended. At debug after QUIT; at info with its reason otherwise (timeout, too many
 // errors, connection lost, shutting down ...). Fields: session, client, helo, login, reason.
 func (l *Log) SMTPClosed(s SMTPSession, reason string) {

@@ -5,6 +5,7 @@ const (
 	MaxCommand = 512      // RFC 5321 4.5.3.1.4
 	MaxText    = 512      // a reply line: RFC 5321 4.5.3.1.5
 	MaxAuth    = 12 << 10 // an AUTH command or a response to a challenge: RFC 4954 4
+	MaxXclient = 2 << 10  // three names in xtext
 	MaxReply   = 64 << 10 // a reply of all its lines; our own bound
 )
 
@@ -26,6 +27,8 @@ func MaxLine(verb string) int {
 		return MaxCommand + rcptExtra
 	case "AUTH":
 		return MaxAuth
+	case "XCLIENT":
+		return MaxXclient
 	}
 	return MaxCommand
 }

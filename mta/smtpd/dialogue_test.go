@@ -90,6 +90,10 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				o.RepairLF = true
 			case "trusted":
 				o.Trusted = []netip.Prefix{netip.MustParsePrefix(value)}
+			case "proxy":
+				o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix(value)}
+			case "xclient":
+				o.XclientFrom = []netip.Prefix{netip.MustParsePrefix(value)}
 			case "disk":
 				o.Disk = func() error { return fmt.Errorf("disk %s", value) }
 			default:

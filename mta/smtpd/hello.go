@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/sasl"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
 )
 
 // maxHelo bounds the name that a client gives itself: a domain's length (RFC 5321 4.5.3.1.2).
@@ -38,6 +39,9 @@ func (s *session) extensions() []string {
 		all = append(all, "REQUIRETLS")
 	}
 	all = append(all, "LIMITS RCPTMAX="+strconv.Itoa(s.o.MaxRecipients), "ENHANCEDSTATUSCODES")
+	if s.mayXclient() {
+		all = append(all, "XCLIENT "+smtp.XclientAttributes)
+	}
 	if s.offersTLS() {
 		all = append(all, "STARTTLS")
 	}

@@ -73,6 +73,9 @@ type Options struct {
 	Log     *maillog.Log
 	Trusted []netip.Prefix // may relay without a login
 
+	ProxyFrom   []netip.Prefix // speak the PROXY protocol, and must
+	XclientFrom []netip.Prefix // may use XCLIENT
+
 	Handshakes Handshakes // nil: no bound
 	Policy
 

@@ -57,8 +57,10 @@ func (s *session) identify() (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("client address: %w", err)
 	}
-	s.remote = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-	return s.remote.Addr(), nil
+	s.remote = unmapped(ap)
+	err = s.unproxy()
+	s.came = s.remote
+	return s.remote.Addr(), err
 }
 
 // uidAddr gives each uid a /64 of its own in 100::/16, where no client has an address (RFC 6666 is in there), so that
@@ -83,10 +85,5 @@ func (s *session) client() string {
 
 // trusted says whether the client may relay without a login.
 func (s *session) trusted() bool {
-	for _, p := range s.o.Trusted {
-		if s.remote.IsValid() && p.Contains(s.remote.Addr()) {
-			return true
-		}
-	}
-	return false
+	return s.remote.IsValid() && within(s.o.Trusted, s.remote.Addr())
 }

@@ -45,3 +45,19 @@ func (l *pipes) dial() net.Conn {
 type pipe struct{ net.Conn }
 
 func (pipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4321} }
+
+// withHeader sends a header in one write with what comes first.
+type withHeader struct {
+	net.Conn
+	header string
+}
+
+func (c *withHeader) Write(b []byte) (int, error) {
+	if c.header == "" {
+		return c.Conn.Write(b)
+	}
+	n, err := c.Conn.Write(append([]byte(c.header), b...))
+	n -= len(c.header)
+	c.header = ""
+	return n, err
+}

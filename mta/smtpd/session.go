@@ -30,6 +30,7 @@ type session struct {
 
 	id      string
 	remote  netip.AddrPort // of a network client
+	came    netip.AddrPort // the same, before any XCLIENT
 	peer    *Peer          // of a Unix socket's client
 	helo    string         // "" = not greeted yet
 	esmtp   bool           // by EHLO
@@ -105,12 +106,14 @@ func (s *session) run() {
 	if !s.askConnect() {
 		return
 	}
-	s.write(reply(220, "", s.o.Hostname+" ESMTP Posthouse"))
+	s.write(s.banner())
 	for !s.end {
 		s.command()
 	}
 	s.finish()
 }
+
+func (s *session) banner() mta.Reply { return reply(220, "", s.o.Hostname+" ESMTP Posthouse") }
 
 // admit identifies the client and asks whether there is room for it. leave gives the room back.
 func (s *session) admit() (leave func(), ok bool) {
@@ -226,6 +229,8 @@ func (s *session) dispatch(line []byte) mta.Reply {
 		return s.bdat(cmd.Args)
 	case "AUTH":
 		return s.auth(cmd.Args)
+	case "XCLIENT":
+		return s.xclient(cmd.Args)
 	case "STARTTLS":
 		return s.starttls(cmd.Args)
 	}

@@ -23,7 +23,7 @@ func (s *session) simple(cmd smtp.Command) mta.Reply {
 	case "QUIT":
 		s.end = true
 		return reply(221, "2.0.0", s.o.Hostname+" closing connection")
-	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD", "LHLO":
+	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XFORWARD", "LHLO":
 		return reply(502, "5.5.1", "Command not implemented")
 	}
 	return reply(500, "5.5.1", "Command not recognized")
