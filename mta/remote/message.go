@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -22,17 +23,17 @@ func (d *delivery) look() (shape, error) {
 	}
 	var s shape
 	d.r.Content.Reset()
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, min(32<<10, max(d.r.Content.Size(), 1)))
 	header, line := true, 0 // line: octets of the current line, less CR
 	for {
 		n, err := d.r.Content.Read(buf)
-		for _, c := range buf[:n] {
-			if c >= 0x80 {
-				s.eightBit = true
-				s.header8 = s.header8 || header
-			}
+		for i, c := range buf[:n] {
 			if !header {
-				continue
+				s.eightBit = s.eightBit || !ascii(buf[i:n])
+				break
+			}
+			if c >= 0x80 {
+				s.eightBit, s.header8 = true, true
 			}
 			switch c {
 			case '\n':
@@ -51,6 +52,18 @@ func (d *delivery) look() (shape, error) {
 			return s, err
 		}
 	}
+}
+
+// ascii says that no octet is beyond ASCII, eight at a time.
+func ascii(b []byte) bool {
+	var or uint64
+	for ; len(b) >= 8; b = b[8:] {
+		or |= binary.LittleEndian.Uint64(b)
+	}
+	for _, c := range b {
+		or |= uint64(c)
+	}
+	return or&0x8080808080808080 == 0
 }
 
 // message makes a transaction for the recipients that are open; index tells which they are. A recipient whose address

@@ -258,7 +258,8 @@ func (t *transaction) data() error {
 func (t *transaction) content() error {
 	t.stage = "end of data"
 	w := dot.NewWriter(&blockWriter{t.c})
-	if _, err := io.Copy(w, &contentReader{t.m.Content}); err != nil {
+	buf := make([]byte, min(32<<10, max(t.m.Size, 512)))
+	if _, err := io.CopyBuffer(w, &contentReader{t.m.Content}, buf); err != nil {
 		if errors.Is(err, ErrContent) {
 			return err
 		}
