@@ -97,10 +97,11 @@ type Range struct {
 	Len int64 `json:"len"`
 }
 
-// Report stands in the envelope of a delivery status notification: whose recipients it tells of.
+// Report stands in the envelope of a delivery status notification: which recipients of which message it tells of.
 type Report struct {
-	Parent ID    `json:"parent"`
-	Rcpts  []int `json:"rcpts"`
+	Parent  ID    `json:"parent"`
+	Rcpts   []int `json:"rcpts,omitempty"`   // what became of them for good
+	Delayed []int `json:"delayed,omitempty"` // that they are being tried for long already
 }
 
 // Expansion stands in the envelope of a forward: which alias of the parent it came from, and the alias's members on
@@ -109,6 +110,7 @@ type Expansion struct {
 	Parent  ID          `json:"parent"`
 	Rcpt    int         `json:"rcpt"`
 	Members []Recipient `json:"members,omitempty"`
+	Tell    string      `json:"tell,omitempty"` // a report that the sender asked for is due
 }
 
 // envelopeFields has Envelope's fields without its methods.

@@ -33,6 +33,7 @@ type Outcome struct {
 	TLS      string // protocol and cipher of the connection, and what vouches for its end if anything does; "" = none
 	DSN      bool   // of a success off this host: Host takes over the reports that the sender asked for (RFC 3461)
 	By       bool   // ... and the deadline (RFC 2852)
+	Final    bool   // ... and Host is where the way ends: it has put the message into the mailbox
 	At       time.Time
 	Cause    error // local detail, for the log alone
 }

@@ -59,7 +59,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),
-		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax,
+		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax, DelayNotice: q.DelayNotice,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
 	}, nil
 }

@@ -179,7 +179,7 @@ func TestTwoHostsExchangeMail(t *testing.T) {
 		}
 		w.here.queue.await(t, "event=failed id="+id+" to=<nobody@there.test>.*550 5.1.1")
 		w.here.queue.await(t, "event=delivered id="+id+" to=<bob@there.test>")
-		dsn := w.here.queue.await(t, `event=bounced id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
+		dsn := w.here.queue.await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
 		w.here.delivered(dsn, "alice")
 		m := w.here.one(t, "alice")
 		wantReport(t, m, w.here, "alice@here.test", "nobody@there.test", "5.1.1", "smtp; 550 5.1.1")
@@ -196,7 +196,7 @@ func TestTwoHostsExchangeMail(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dsn := w.here.queue.await(t, `event=bounced id=(\w+) parent=`+id)[1]
+			dsn := w.here.queue.await(t, `event=reported id=(\w+) parent=`+id)[1]
 			w.here.delivered(dsn, "amy")
 			wantReport(t, w.here.one(t, "amy"), w.here, "amy@here.test", "x@"+domain, want[0], "x-posthouse; "+want[1]) // nobody has said it over SMTP
 		}

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"mime"
+	"net/mail"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +33,8 @@ func params(t testing.TB, text string) bounce.Params {
 	return bounce.Params{
 		ID: "0123456789ABCDEFF0", Hostname: "mx.example.test", Now: time.Unix(1e9, 0).UTC(),
 		Envelope: &mta.Envelope{V: 1, ID: "0123456789ABCDEF", Sender: addr(t, "alice@example.test"), Arrived: time.Unix(999999000, 0).UTC()},
-		Failures: []bounce.Failure{{
-			Rcpt: mta.Recipient{Address: addr(t, "bob@far.test")},
+		Rcpts: []bounce.Rcpt{{
+			Recipient: mta.Recipient{Address: addr(t, "bob@far.test")}, Action: bounce.Failed,
 			Outcome: mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.1.1", Text: "No such user", Host: "mx.far.test",
 				Addr: "192.0.2.1:25", At: time.Unix(999999500, 0).UTC(), Cause: errors.New("secret local detail")},
 		}},
@@ -41,10 +45,11 @@ func params(t testing.TB, text string) bounce.Params {
 func build(t testing.TB, p bounce.Params) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := bounce.Build(&b, p); err != nil {
+	eightBit, err := bounce.Build(&b, p)
+	if err != nil {
 		t.Fatal(err)
 	}
-	checkWire(t, b.Bytes(), !p.SMTPUTF8())
+	checkWire(t, b.Bytes(), !p.SMTPUTF8() && !eightBit)
 	return b.Bytes()
 }
 
@@ -66,10 +71,10 @@ func checkWire(t testing.TB, b []byte, ascii bool) {
 
 func TestHostileWordsStayInTheirField(t *testing.T) {
 	p := params(t, "Subject: x\r\n\r\n")
-	o := &p.Failures[0].Outcome
+	o := &p.Rcpts[0].Outcome
 	o.Text = "gone\r\nBcc: evil@far.test\n\n--boundary\n" + strings.Repeat("x", 3000) + " \x00\x1b[2J über"
 	o.Host = "evil\r\nX-Evil: 1"
-	p.Failures[0].Rcpt.ORcpt = "rfc822;x+0D+0AAction:+20delivered"
+	p.Rcpts[0].ORcpt = "rfc822;x+0D+0AAction:+20delivered"
 	p.Envelope.EnvID = "a+0D+0AAction:+20delivered"
 	r := parsed(t, build(t, p))
 	if len(r.Recipients) != 1 || r.Recipients[0]["action"] != "failed" || r.Header["bcc"] != "" || r.Recipients[0]["x-evil"] != "" {
@@ -89,7 +94,7 @@ func TestLocalDetailIsNotTold(t *testing.T) {
 func TestReportIsNotMadeForNobody(t *testing.T) {
 	p := params(t, message)
 	p.Envelope.Sender = mta.Address{}
-	if err := bounce.Build(&bytes.Buffer{}, p); !errors.Is(err, bounce.ErrNoSender) {
+	if _, err := bounce.Build(&bytes.Buffer{}, p); !errors.Is(err, bounce.ErrNoSender) {
 		t.Errorf("null sender: got %v, want ErrNoSender", err)
 	}
 	p.To = addr(t, "postmaster@example.test")
@@ -97,8 +102,8 @@ func TestReportIsNotMadeForNobody(t *testing.T) {
 		t.Errorf("double bounce to %q", r.Header["to"])
 	}
 	p = params(t, message)
-	p.Failures = nil
-	if err := bounce.Build(&bytes.Buffer{}, p); err == nil {
+	p.Rcpts = nil
+	if _, err := bounce.Build(&bytes.Buffer{}, p); err == nil {
 		t.Error("a report about nobody was made")
 	}
 }
@@ -115,7 +120,7 @@ func (f *failing) Write(b []byte) (int, error) {
 func TestEveryWriteErrorIsReported(t *testing.T) {
 	size := len(build(t, params(t, message)))
 	for n := 0; n < size-1; n += 50 {
-		if err := bounce.Build(&failing{n}, params(t, message)); err == nil {
+		if _, err := bounce.Build(&failing{n}, params(t, message)); err == nil {
 			t.Errorf("writer failed after %d octets, Build did not", n)
 		}
 	}
@@ -124,10 +129,10 @@ func TestEveryWriteErrorIsReported(t *testing.T) {
 func TestFieldsOfTheReport(t *testing.T) {
 	p := params(t, message)
 	p.Envelope.EnvID = "QQ+2B314"
-	p.Failures[0].Rcpt.ORcpt = "rfc822;Bob@Orig.test"
-	p.Failures = append(p.Failures, bounce.Failure{
-		Rcpt:    mta.Recipient{Address: addr(t, "jörg@far.test")},
-		Outcome: mta.Outcome{Status: mta.Failed, Code: 450, Text: "greylisted"}, Expired: true,
+	p.Rcpts[0].ORcpt = "rfc822;Bob@Orig.test"
+	p.Rcpts = append(p.Rcpts, bounce.Rcpt{
+		Recipient: mta.Recipient{Address: addr(t, "jörg@far.test")}, Action: bounce.Failed,
+		Outcome: mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.4.7", Text: "too old; mx said: 450 greylisted"}, Expired: true, Last: "mx said: 450 greylisted",
 	})
 	r := parsed(t, build(t, p))
 	for _, c := range []struct{ what, got, want string }{
@@ -150,15 +155,18 @@ func TestFieldsOfTheReport(t *testing.T) {
 		{"remote-mta", r.Recipients[0]["remote-mta"], "dns; mx.far.test"},
 		{"diagnostic-code", r.Recipients[0]["diagnostic-code"], "smtp; 550 5.1.1 No such user"},
 		{"utf-8 recipient", r.Recipients[1]["final-recipient"], `utf-8; j\x{F6}rg@far.test`},
-		{"status of an expired one", r.Recipients[1]["status"], "4.0.0"},
-		{"local words", r.Recipients[1]["diagnostic-code"], "x-posthouse; 450 greylisted"},
+		{"status of an expired one", r.Recipients[1]["status"], "5.4.7"},
+		{"local words", r.Recipients[1]["diagnostic-code"], "x-posthouse; 550 5.4.7 too old; mx said: 450 greylisted"},
+		{"subject", r.Header["subject"], "Not delivered: hello"},
+		{"in-reply-to", r.Header["in-reply-to"], "<1@example.test>"},
+		{"no answer", r.Header["x-auto-response-suppress"], "All"},
 		{"header", r.Original, "From: alice@example.test\nSubject: hello\nMessage-ID: <1@example.test>\n"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %q, want %q", c.what, c.got, c.want)
 		}
 	}
-	for _, s := range []string{"<bob@far.test>", "mx.far.test said: 550 5.1.1 No such user", "<jörg@far.test>", "until the message was too old"} {
+	for _, s := range []string{"<bob@far.test>", "mx.far.test said: 550 5.1.1 No such user", "<jörg@far.test>", "The last reason was: mx said: 450 greylisted", "There is no mailbox of that name at far.test."} {
 		if !strings.Contains(r.Text, s) {
 			t.Errorf("the text lacks %q:\n%s", s, r.Text)
 		}
@@ -177,7 +185,9 @@ func TestWhatComesBackOfTheMessage(t *testing.T) {
 		{"no body", "HDRS", "A: b\r\n", "text/rfc822-headers", "A: b\n"},
 		{"headers asked", "HDRS", message, "text/rfc822-headers", "From: alice@example.test\nSubject: hello\nMessage-ID: <1@example.test>\n"},
 		{"full asked", "FULL", message, "message/rfc822", strings.ReplaceAll(message, "\r\n", "\n")},
-		{"full, 8 bits", "FULL", "A: b\r\n\r\n\xfc\r\n", "text/rfc822-headers", "A: b\n"},
+		{"full, 8 bits", "FULL", "A: b\r\n\r\n\xfc\r\n", "message/rfc822", "A: b\n\n\ufffd\n"},
+		{"full, 8 bits in the header", "FULL", "A: \xc3\xbc\r\n\r\nx\r\n", "text/rfc822-headers", "A: ü\n"},
+		{"full, NUL", "FULL", "A: b\r\n\r\n\x00\r\n", "text/rfc822-headers", "A: b\n"},
 		{"full, long line", "FULL", long + "\r\n", "text/rfc822-headers", strings.ReplaceAll(long, "\r\n", "\n")},
 		{"full, large", "FULL", "A: b\r\n\r\n" + strings.Repeat("line\r\n", 100000), "text/rfc822-headers", "A: b\n"},
 		{"8 bits in the header", "", "A: \xc3\xbc\r\n\r\n", "text/rfc822-headers", "A: ü\n"},
@@ -189,19 +199,135 @@ func TestWhatComesBackOfTheMessage(t *testing.T) {
 			t.Errorf("%s: got %s %.200q, want %s %.200q", c.what, got, r.Original, c.last, c.original)
 		}
 	}
-	p := params(t, strings.Repeat("Field: value\r\n", 100000))
+	p := params(t, message)
+	p.Envelope.Ret, p.Rcpts[0].Action = "FULL", bounce.Delayed
+	if r := parsed(t, build(t, p)); r.Parts[2] != "text/rfc822-headers" {
+		t.Errorf("a report without a failure gives back %s", r.Parts[2])
+	}
+	p = params(t, strings.Repeat("Field: value\r\n", 100000))
 	if n := len(build(t, p)); n > 100<<10 {
 		t.Errorf("an endless header makes a report of %d octets", n)
 	}
 }
 
-func TestReportToSenderBeyondASCIINeedsSMTPUTF8(t *testing.T) {
-	p := params(t, message)
-	p.Envelope.Sender = addr(t, "jörg@example.test")
-	if !p.SMTPUTF8() {
-		t.Error("SMTPUTF8() = false")
+func TestReportToSenderBeyondASCIIHasTheTypesForIt(t *testing.T) {
+	for _, c := range []struct {
+		what, ret, text string
+		last            string
+	}{
+		{"plain header", "", message, "text/rfc822-headers; charset=utf-8"},
+		{"header", "", "Subject: über\r\n\r\nbody\r\n", "message/global-headers"},
+		{"header that is not UTF-8", "", "Subject: \xfc\r\n\r\nbody\r\n", "text/rfc822-headers; charset=utf-8"},
+		{"full", "FULL", "Subject: über\r\n\r\nbödy\r\n", "message/global"},
+		{"full, plain header", "FULL", "Subject: x\r\n\r\nbödy\r\n", "message/rfc822"},
+	} {
+		p := params(t, c.text)
+		p.Envelope.Sender, p.Envelope.Ret = addr(t, "jörg@example.test"), c.ret
+		p.Rcpts[0].Address, p.Rcpts[0].ORcpt = addr(t, "größe@far.test"), `utf-8;gr\x{F6}\x{DF}e+@far.test`
+		if !p.SMTPUTF8() {
+			t.Error("SMTPUTF8() = false")
+		}
+		var b bytes.Buffer
+		eightBit, err := bounce.Build(&b, p)
+		if err != nil || !eightBit {
+			t.Fatalf("%s: 8 bits %v, %v", c.what, eightBit, err)
+		}
+		checkWire(t, b.Bytes(), false)
+		for _, want := range []string{
+			"To: <jörg@example.test>\r\n", "\r\nContent-Type: message/global-delivery-status\r\n", "\r\nContent-Type: " + c.last + "\r\n",
+			"\r\nOriginal-Recipient: utf-8; größe+@far.test\r\nFinal-Recipient: utf-8; größe@far.test\r\n", "<größe@far.test>",
+		} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s: the report lacks %q:\n%s", c.what, want, b.Bytes())
+			}
+		}
 	}
-	build(t, p)
+}
+
+func TestEachActionHasItsWords(t *testing.T) {
+	until := time.Unix(1000086400, 0).UTC()
+	rcpt := func(to string, a bounce.Action, o mta.Outcome) bounce.Rcpt {
+		return bounce.Rcpt{Recipient: mta.Recipient{Address: addr(t, to)}, Action: a, Outcome: o, Until: until}
+	}
+	busy := mta.Outcome{Code: 451, Enhanced: "4.7.1", Text: "greylisted", Host: "mx.far.test", At: until}
+	taken := mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "ok", Host: "mx.far.test", At: until}
+	for _, c := range []struct {
+		rcpt                   bounce.Rcpt
+		subject, status, words string
+		field                  string
+	}{
+		{rcpt("bob@far.test", bounce.Delayed, busy), "Delayed: hello", "4.7.1", "Your message \"hello\" of Sun, 9 Sep 2001 01:30 +0000 has not yet been delivered to <bob@far.test>, because the mail server of far.test refuses it by its rules. It is tried again and again until Mon, 10 Sep 2001 01:46 +0000: you need not send it again", "will-retry-until"},
+		{rcpt("bob@far.test", bounce.Delayed, mta.Outcome{}), "Delayed: hello", "4.4.7", "has not yet been delivered to <bob@far.test>. It is tried", "will-retry-until"},
+		{rcpt("bob@far.test", bounce.Relayed, taken), "Handed on: hello", "2.0.0", "was handed on for <bob@far.test> to another mail system, which does not report", "remote-mta"},
+		{rcpt("bob@here.test", bounce.Delivered, mta.Outcome{Enhanced: "2.0.0", At: until}), "Delivered: hello", "2.0.0", "was delivered to <bob@here.test>. This report comes because you asked for it.", "last-attempt-date"},
+		{rcpt("list@here.test", bounce.Expanded, mta.Outcome{}), "Sent to several: hello", "2.0.0", "was sent on to those for whom <list@here.test> stands", "final-recipient"},
+	} {
+		p := params(t, message)
+		p.Rcpts = []bounce.Rcpt{c.rcpt}
+		r := parsed(t, build(t, p))
+		if got := r.Header["subject"]; got != c.subject {
+			t.Errorf("%s: subject %q, want %q", c.rcpt.Action, got, c.subject)
+		}
+		if text := strings.Join(strings.Fields(r.Text), " "); !strings.Contains(text, c.words) {
+			t.Errorf("%s: the text lacks %q:\n%s", c.rcpt.Action, c.words, r.Text)
+		}
+		f := r.Recipients[0]
+		if f["action"] != string(c.rcpt.Action) || f["status"] != c.status || f[c.field] == "" {
+			t.Errorf("%s: got %v, want status %s and %s", c.rcpt.Action, f, c.status, c.field)
+		}
+	}
+}
+
+func TestOneReportTellsOfAllKinds(t *testing.T) {
+	p := params(t, message)
+	p.Rcpts = append(p.Rcpts, bounce.Rcpt{Recipient: mta.Recipient{Address: addr(t, "carol@here.test")}, Action: bounce.Delivered})
+	r := parsed(t, build(t, p))
+	if len(r.Recipients) != 2 || r.Recipients[0]["action"] != "failed" || r.Recipients[1]["action"] != "delivered" || r.Header["subject"] != "Not delivered: hello" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestEveryReasonIsASentence(t *testing.T) {
+	for _, subject := range []string{"0", "1", "2", "3", "4", "5", "6", "7", "8"} {
+		for detail := range 40 {
+			p := params(t, message)
+			p.Rcpts[0].Outcome.Enhanced = fmt.Sprintf("5.%s.%d", subject, detail)
+			var b bytes.Buffer
+			if _, err := bounce.Build(&b, p); err != nil {
+				t.Fatal(err)
+			}
+			text := b.String()
+			first := strings.Join(strings.Fields(strings.SplitN(text, "\r\n\r\n", 4)[2]), " ")
+			if strings.Contains(text, "%D") || !strings.Contains(first, ", because ") || !strings.HasSuffix(first, ". It will not be tried again.") {
+				t.Errorf("%s: %s", p.Rcpts[0].Outcome.Enhanced, first)
+			}
+		}
+	}
+}
+
+func TestSubjectsOfOthers(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"Subject: =?utf-8?q?=C3=9Cber?=\r\n alles\r\n\r\n", "Not delivered: Über alles"},
+		{"Subject: =?x-unknown?q?abc?=\r\n\r\n", "Not delivered"},
+		{"Subject: =?utf-8?q?=3D=3Futf-8=3Fq=3Fx=3F=3D?=\r\n\r\n", "Not delivered"},
+		{"Subject: \xff\r\n\r\n", "Not delivered"},
+		{"Subject: =?utf-8?q?a=0D=0ABcc:_x@y.test?=\r\n\r\n", "Not delivered: a??Bcc: x@y.test"},
+		{"Subject:\r\n\r\n", "Not delivered"},
+		{"Subject: " + strings.Repeat("ü", 100) + "\r\n\r\n", "Not delivered: " + strings.Repeat("ü", 59) + "…"},
+	} {
+		m, err := mail.ReadMessage(bytes.NewReader(build(t, params(t, c.in))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject")); err != nil || got != c.want {
+			t.Errorf("%q: got %q, %v; want %q", c.in, got, err, c.want)
+		}
+	}
+	for _, id := range []string{"<a b@x>", "a@x", "<>", "<a@x> <b@x>", "<" + strings.Repeat("a", 300) + ">", "<ü@x>"} {
+		if got := build(t, params(t, "Message-ID: "+id+"\r\n\r\n")); bytes.Contains(got, []byte("In-Reply-To")) {
+			t.Errorf("%s: got an In-Reply-To:\n%s", id, got)
+		}
+	}
 }
 
 type report struct {
@@ -224,7 +350,7 @@ low = lambda h: {k.lower(): " ".join(str(v).split()) for k, v in h.items()}
 status = [low(g) for g in parts[1].get_payload()]
 last = parts[2]
 defects = [repr(d) for p in m.walk() for d in p.defects]
-original = last.get_payload(0).as_bytes().decode() if last.get_content_type() == "message/rfc822" else last.get_payload(decode=True).decode()
+original = last.get_payload(0).as_bytes().decode("utf-8", "replace") if last.get_content_type() == "message/rfc822" else last.get_payload(decode=True).decode("utf-8", "replace")
 json.dump({"type": m.get_content_type(), "report_type": m.get_param("report-type"), "parts": [p.get_content_type() for p in parts],
   "header": low(m), "defects": " ".join(defects), "message": status[0], "recipients": status[1:],
   "text": parts[0].get_content(), "original": original.replace("\r\n", "\n")}, sys.stdout)
@@ -255,20 +381,28 @@ func parsed(t testing.TB, b []byte) report {
 	return r
 }
 
+// headerNames are the beginnings of the lines that a report's header may have.
+var headerNames = []string{
+	"Date: ", "From: ", "To: ", "Subject: ", "Message-ID: ", "In-Reply-To: ", "References: ", "Auto-Submitted: ", "X-Auto-Response-Suppress: ",
+	"MIME-Version: ", "Content-Transfer-Encoding: ", "Content-Type: ", "\tboundary=",
+}
+
 func FuzzBuild(f *testing.F) {
 	f.Add("550 no", "mx.far.test", "rfc822;x", "A: b\r\n\r\nbody", true)
 	f.Add("a\r\nb", "\x00", "utf-8;+C3+BC", "A: b\n\n\r\r\n\xff", true)
 	f.Add("", "", ";", "", false)
 	f.Fuzz(func(t *testing.T, text, host, orcpt, msg string, full bool) {
 		p := params(t, msg)
-		p.Failures[0].Outcome.Text, p.Failures[0].Outcome.Host, p.Failures[0].Rcpt.ORcpt = text, host, orcpt
+		p.Rcpts[0].Outcome.Text, p.Rcpts[0].Outcome.Host, p.Rcpts[0].ORcpt = text, host, orcpt
 		if full {
 			p.Envelope.Ret = "FULL"
 		}
 		b := build(t, p)
 		head, _, _ := bytes.Cut(b, []byte("\r\n\r\n"))
-		if n := bytes.Count(head, []byte("\r\n")); n != 8 {
-			t.Errorf("header of %d lines, want 9:\n%s", n+1, head)
+		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+			if !slices.ContainsFunc(headerNames, func(name string) bool { return bytes.HasPrefix(line, []byte(name)) }) {
+				t.Errorf("a line of somebody else's in the header:\n%s", head)
+			}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package bounce
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,22 +11,31 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 )
 
-const (
-	// maxHeader is how much of the message's header comes back.
-	maxHeader = 64 << 10
-	// maxFull is the largest message that comes back whole.
-	maxFull = 256 << 10
-)
-
 // ErrNoSender says that the message has the null sender and no other receiver of the report was named: nobody is told
 // (RFC 5321 6.1).
 var ErrNoSender = errors.New("report to the null sender")
 
-// Failure is one recipient that the report tells of.
-type Failure struct {
-	Rcpt    mta.Recipient
-	Outcome mta.Outcome // Text is shown to the sender, Cause is not
-	Expired bool        // it was tried again until the message was too old
+// Action is what happened to a recipient (RFC 3464 2.3.3).
+type Action string
+
+// The actions.
+const (
+	Failed    Action = "failed"
+	Delayed   Action = "delayed"   // it is still being tried
+	Delivered Action = "delivered" // it is in the mailbox
+	Relayed   Action = "relayed"   // another host has it, and will not report
+	Expanded  Action = "expanded"  // the address stands for several others, which have it
+)
+
+// Rcpt is one recipient that the report tells of.
+type Rcpt struct {
+	mta.Recipient
+	Action   Action
+	Outcome  mta.Outcome // Text is shown to the sender, Cause is not
+	Expired  bool        // of a failure: it was tried until its time was over
+	Deadline bool        // ... which the sender had set
+	Last     string      // ... the last reason
+	Until    time.Time   // of a delay: when trying ends
 }
 
 // Params is what a report is made of.
@@ -37,7 +45,7 @@ type Params struct {
 	Now      time.Time     // becomes the Date
 	To       mta.Address   // who gets the report; the zero Address = the message's sender
 	Envelope *mta.Envelope // of the message
-	Failures []Failure     // at least one
+	Rcpts    []Rcpt        // at least one
 	Message  io.Reader     // the message as its receivers would see it; read once, and not to its end
 	Size     int64         // of Message, in octets
 }
@@ -52,85 +60,100 @@ func (p *Params) receiver() mta.Address {
 	return p.To
 }
 
-// Build writes the report, lines ending in CR LF. Its errors are ErrNoSender, and those of reading Message and of w.
-func Build(w io.Writer, p Params) error {
-	to := p.receiver()
-	if to.IsNull() {
-		return ErrNoSender
+// failed says whether the report tells of a failure.
+func (p *Params) failed() bool { return len(p.of(Failed)) > 0 }
+
+// of returns the recipients with an action.
+func (p *Params) of(a Action) (out []Rcpt) {
+	for _, r := range p.Rcpts {
+		if r.Action == a {
+			out = append(out, r)
+		}
 	}
-	if len(p.Failures) == 0 {
-		return errors.New("report without a recipient to tell of")
-	}
-	original, full, err := readOriginal(p)
-	if err != nil {
-		return fmt.Errorf("read message %s: %w", p.Envelope.ID, err)
-	}
-	out := &onceFailed{w: w}
-	m := multipart.NewWriter(out)
-	writeHeader(out, p, to, m.Boundary())
-	writePart(m, "text/plain; charset=utf-8", "Notification", personText(p), out)
-	writePart(m, "message/delivery-status", "Delivery report", status(p), out)
-	if full {
-		writePart(m, "message/rfc822", "Undelivered message", original, out)
-	} else {
-		writePart(m, "text/rfc822-headers; charset=utf-8", "Header of the undelivered message", original, out)
-	}
-	if err := m.Close(); err != nil {
-		return err
-	}
-	return out.err
+	return out
 }
 
-func writeHeader(w io.Writer, p Params, to mta.Address, boundary string) {
+// Build writes the report, lines ending in CR LF; eightBit says that there is 8-bit content in it. Its errors are
+// ErrNoSender, and those of reading Message and of w.
+func Build(w io.Writer, p Params) (eightBit bool, err error) {
+	to := p.receiver()
+	if to.IsNull() {
+		return false, ErrNoSender
+	}
+	if len(p.Rcpts) == 0 {
+		return false, errors.New("report without a recipient to tell of")
+	}
+	orig, err := readOriginal(p)
+	if err != nil {
+		return false, fmt.Errorf("read message %s: %w", p.Envelope.ID, err)
+	}
+	utf8 := p.SMTPUTF8()
+	out := &onceFailed{w: w}
+	m := multipart.NewWriter(out)
+	parts := []part{
+		{"text/plain; charset=utf-8", "Notification", personText(p, orig), utf8},
+		{"message/delivery-status", "Delivery report", status(p), false},
+		orig.part(utf8),
+	}
+	if utf8 {
+		parts[1].contentType, parts[1].asItIs = "message/global-delivery-status", true
+	}
+	for _, x := range parts {
+		eightBit = eightBit || x.asItIs && !isASCII(x.body)
+	}
+	writeHeader(out, p, to, orig, m.Boundary(), eightBit)
+	for _, x := range parts {
+		x.write(m, out)
+	}
+	if err := m.Close(); err != nil {
+		return false, err
+	}
+	return eightBit, out.err
+}
+
+func writeHeader(w io.Writer, p Params, to mta.Address, orig original, boundary string, eightBit bool) {
 	fmt.Fprintf(w, "Date: %s\r\n", p.Now.Format(time.RFC1123Z))
 	fmt.Fprintf(w, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", p.Hostname)
 	fmt.Fprintf(w, "To: <%s>\r\n", to)
-	fmt.Fprint(w, "Subject: Your message could not be delivered\r\n")
+	fmt.Fprintf(w, "Subject: %s\r\n", subject(p, orig))
 	fmt.Fprintf(w, "Message-ID: <%s@%s>\r\n", p.ID, p.Hostname)
-	fmt.Fprint(w, "Auto-Submitted: auto-replied\r\n") // RFC 3834 5
+	if orig.messageID != "" { // so that a mail program shows the report beside what it is about
+		fmt.Fprintf(w, "In-Reply-To: %s\r\nReferences: %s\r\n", orig.messageID, orig.messageID)
+	}
+	fmt.Fprint(w, "Auto-Submitted: auto-replied\r\n") // RFC 3834 5: no program answers this
+	fmt.Fprint(w, "X-Auto-Response-Suppress: All\r\n")
 	fmt.Fprint(w, "MIME-Version: 1.0\r\n")
+	if eightBit {
+		fmt.Fprint(w, "Content-Transfer-Encoding: 8bit\r\n")
+	}
 	fmt.Fprintf(w, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
 }
 
-// writePart writes one part, as it is where that is legal 7-bit text, else as quoted-printable.
-func writePart(m *multipart.Writer, contentType, description string, body []byte, out *onceFailed) {
+// part is one part of the report. One that is not to stay as it is becomes quoted-printable, unless it is 7-bit text.
+type part struct {
+	contentType, description string
+	body                     []byte
+	asItIs                   bool
+}
+
+func (x part) write(m *multipart.Writer, out *onceFailed) {
 	h := textproto.MIMEHeader{}
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Description", description)
-	plain := isPlain(body)
-	if !plain {
+	h.Set("Content-Type", x.contentType)
+	h.Set("Content-Description", x.description)
+	plain := isPlain(x.body)
+	if !plain && x.asItIs && canBe8Bit(x.body) {
+		plain = true
+		h.Set("Content-Transfer-Encoding", "8bit")
+	} else if !plain {
 		h.Set("Content-Transfer-Encoding", "quoted-printable")
 	}
-	part, err := m.CreatePart(h)
+	w, err := m.CreatePart(h)
 	if err == nil {
-		err = writeBody(part, body, plain)
+		err = writeBody(w, x.body, plain)
 	}
 	if err != nil && out.err == nil {
 		out.err = err
 	}
-}
-
-// readOriginal returns what comes back of the message: all of it where the sender asked for that, it is small, and it
-// can stand in a 7-bit message (an encoded message/rfc822 is not allowed: RFC 2046 5.2.1); else its header.
-func readOriginal(p Params) (b []byte, full bool, err error) {
-	limit := int64(maxHeader)
-	if p.Envelope.Ret == "FULL" && p.Size <= maxFull {
-		limit = maxFull
-	}
-	b, err = io.ReadAll(io.LimitReader(p.Message, limit))
-	if err != nil {
-		return nil, false, err
-	}
-	if limit == maxFull && int64(len(b)) == p.Size && isPlain(b) {
-		return b, true, nil
-	}
-	if bytes.HasPrefix(b, []byte("\r\n")) {
-		return nil, false, nil
-	}
-	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		b = b[:i+2]
-	}
-	return b[:min(len(b), maxHeader)], false, nil
 }
 
 // onceFailed keeps the first error of w and writes nothing after it.

@@ -1,50 +1,51 @@
 package bounce
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
-	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/smtp"
 )
 
-// status is the body of message/delivery-status (RFC 3464 2): a group of fields for the message, one for each recipient.
+// status is the body of message/delivery-status (RFC 3464 2), or of message/global-delivery-status (RFC 6533 4) where the
+// report's receiver has an address beyond ASCII: a group of fields for the message, one for each recipient.
 func status(p Params) []byte {
-	var b strings.Builder
-	field(&b, "Reporting-MTA", "dns; "+p.Hostname)
+	f := &fields{utf8: p.SMTPUTF8()}
+	f.add("Reporting-MTA", "dns; "+p.Hostname)
 	if id, err := smtp.DecodeXtext(p.Envelope.EnvID); err == nil && id != "" {
-		field(&b, "Original-Envelope-Id", id)
+		f.add("Original-Envelope-Id", id)
 	}
-	field(&b, "Arrival-Date", p.Envelope.Arrived.Format(time.RFC1123Z))
-	for _, f := range p.Failures {
-		b.WriteString("\r\n")
-		recipient(&b, f)
+	f.add("Arrival-Date", p.Envelope.Arrived.Format(time.RFC1123Z))
+	for _, r := range p.Rcpts {
+		f.b.WriteString("\r\n")
+		f.recipient(r)
 	}
-	return []byte(b.String())
+	return []byte(f.b.String())
 }
 
-func recipient(b *strings.Builder, f Failure) {
-	if kind, x, ok := strings.Cut(f.Rcpt.ORcpt, ";"); ok {
-		if orig, err := smtp.DecodeXtext(x); err == nil && orig != "" {
-			field(b, "Original-Recipient", kind+"; "+asciiAddress(orig))
-		}
+func (f *fields) recipient(r Rcpt) {
+	if was := originalAddress(r.ORcpt); was != "" {
+		kind, _, _ := strings.Cut(r.ORcpt, ";")
+		f.add("Original-Recipient", kind+"; "+address(was, f.utf8))
 	}
-	field(b, "Final-Recipient", addressType(f.Rcpt.Address)+"; "+asciiAddress(f.Rcpt.Address.String()))
-	field(b, "Action", "failed")
-	field(b, "Status", statusCode(f.Outcome))
-	if h := f.Outcome.Host; h != "" {
+	f.add("Final-Recipient", addressType(r.Address)+"; "+address(r.Address.String(), f.utf8))
+	f.add("Action", string(r.Action))
+	f.add("Status", statusCode(r))
+	if h := r.Outcome.Host; h != "" {
 		if ip, err := netip.ParseAddr(h); err == nil {
 			h = literal(ip)
 		}
-		field(b, "Remote-MTA", "dns; "+h)
-		field(b, "Diagnostic-Code", "smtp; "+f.Outcome.Reply().String())
-	} else if f.Outcome.Text != "" {
-		field(b, "Diagnostic-Code", "x-posthouse; "+f.Outcome.Reply().String())
+		f.add("Remote-MTA", "dns; "+h)
+		f.add("Diagnostic-Code", "smtp; "+r.Outcome.Reply().String())
+	} else if r.Outcome.Text != "" {
+		f.add("Diagnostic-Code", "x-posthouse; "+r.Outcome.Reply().String())
 	}
-	if !f.Outcome.At.IsZero() {
-		field(b, "Last-Attempt-Date", f.Outcome.At.Format(time.RFC1123Z))
+	if !r.Outcome.At.IsZero() {
+		f.add("Last-Attempt-Date", r.Outcome.At.Format(time.RFC1123Z))
+	}
+	if r.Action == Delayed && !r.Until.IsZero() {
+		f.add("Will-Retry-Until", r.Until.Format(time.RFC1123Z))
 	}
 }
 
@@ -55,43 +56,35 @@ func literal(ip netip.Addr) string {
 	return "[IPv6:" + ip.String() + "]"
 }
 
-func addressType(a mta.Address) string {
-	if a.IsASCII() {
-		return "rfc822"
+// statusCode is the enhanced code where it is of the action's class (RFC 3463 2), or that class's general one.
+func statusCode(r Rcpt) string {
+	class := map[Action]string{Failed: "5", Delayed: "4"}[r.Action]
+	if class == "" {
+		class = "2"
 	}
-	return "utf-8"
+	code := r.Outcome.Enhanced
+	if strings.HasPrefix(code, class+".") {
+		return code
+	}
+	if _, rest, ok := strings.Cut(code, "."); ok && class != "2" {
+		return class + "." + rest
+	}
+	if r.Action == Delayed {
+		return "4.4.7"
+	}
+	return class + ".0.0"
 }
 
-// asciiAddress leaves ASCII as it is; what is beyond it takes the form utf-8-addr-xtext (RFC 6533 3).
-func asciiAddress(s string) string {
-	if !strings.ContainsFunc(s, func(c rune) bool { return c > 0x7e }) {
-		return s
-	}
-	var b strings.Builder
-	for _, c := range s {
-		if c > ' ' && c <= '~' && c != '+' && c != '=' && c != '\\' {
-			b.WriteRune(c)
-		} else {
-			fmt.Fprintf(&b, `\x{%X}`, c)
-		}
-	}
-	return b.String()
+// fields writes header fields.
+type fields struct {
+	b    strings.Builder
+	utf8 bool
 }
 
-// statusCode is the enhanced code, or the general one of the reply's class (RFC 3463 2).
-func statusCode(o mta.Outcome) string {
-	if o.Enhanced != "" {
-		return o.Enhanced
-	}
-	if r := o.Reply(); r.Temporary() {
-		return "4.0.0"
-	}
-	return "5.0.0"
-}
-
-// field writes one header field in printable ASCII, runs of blanks as one, folded at blanks, and inside a word where there is none in reach.
-func field(b *strings.Builder, name, value string) {
-	line := name + ": " + strings.Join(strings.Fields(smtp.Printable(value, false)), " ")
+// add writes one field in printable characters, runs of blanks as one, folded at blanks, and inside a word where there is
+// none in reach.
+func (f *fields) add(name, value string) {
+	line := name + ": " + strings.Join(strings.Fields(smtp.Printable(value, f.utf8)), " ")
 	least := len(name) + 2 // a field never begins with an empty line
 	for len(line) > foldAt {
 		cut := strings.LastIndexByte(line[:foldAt], ' ')
@@ -104,13 +97,21 @@ func field(b *strings.Builder, name, value string) {
 			if len(line) <= maxLine {
 				break
 			}
-			cut = maxLine
-			b.WriteString(line[:cut] + "\r\n")
+			cut = runeStart(line, maxLine)
+			f.b.WriteString(line[:cut] + "\r\n")
 			line, least = "\t"+line[cut:], 2
 			continue
 		}
-		b.WriteString(line[:cut] + "\r\n")
+		f.b.WriteString(line[:cut] + "\r\n")
 		line, least = "\t"+line[cut+1:], 2
 	}
-	b.WriteString(line + "\r\n")
+	f.b.WriteString(line + "\r\n")
+}
+
+// runeStart is the last place up to n where a character begins.
+func runeStart(s string, n int) int {
+	for n > 1 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return n
 }

@@ -190,7 +190,7 @@ type Filters struct {
 type Queue struct {
 	Lifetime          time.Duration `toml:"lifetime" default:"5d" min:"1m" max:"60d"`
 	BounceLifetime    time.Duration `toml:"bounce_lifetime" default:"2d" min:"1m" max:"60d"`
-	DelayNotice       time.Duration `toml:"delay_notice" default:"0" off:"0"`
+	DelayNotice       time.Duration `toml:"delay_notice" default:"4h" min:"0" max:"60d"`
 	RetryFirst        time.Duration `toml:"retry_first" default:"5m" min:"1s" max:"1d"`
 	RetryMax          time.Duration `toml:"retry_max" default:"4h" min:"1s" max:"7d"`
 	MaxDeliveries     int           `toml:"max_deliveries" default:"200" min:"1" max:"10000"`

@@ -236,7 +236,7 @@ func TestFaults(t *testing.T) {
 // switchedOn is what the contract's defaults switch on and this version has not built.
 var switchedOn = []string{
 	"mailboxes.junk_expire", "srs.enabled", "smtpd.future_release_max", "smtpd.max_queue",
-	"smtpd.rate.messages_per_login", "smtpd.rate.recipients_per_login", "queue.delay_notice", "outbound.dane",
+	"smtpd.rate.messages_per_login", "smtpd.rate.recipients_per_login", "outbound.dane",
 	"outbound.mta_sts", "outbound.tlsrpt",
 }
 

@@ -43,6 +43,8 @@ type Request struct {
 	// Redo says that this process did deliver and the disk may have lost it: the file is written anew. One that is not
 	// there any more was taken by a reader.
 	Redo bool
+	// Sync says that this delivery must last when it counts, whatever Deliverer.Sync says.
+	Sync bool
 }
 
 // Receipt tells how lasting a delivery is: Synced ones are durable, others once the filesystem Dev, in which Dir is,
@@ -74,7 +76,7 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 			return Receipt{}, err
 		}
 		if present || r.Redo {
-			return d.receipt(where)
+			return d.receipt(where, r.Sync)
 		}
 	}
 	if !box.Exists() {
@@ -82,7 +84,7 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 			return Receipt{}, err
 		}
 	}
-	receipt, err := d.receipt(box)
+	receipt, err := d.receipt(box, r.Sync)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -107,7 +109,7 @@ func (d Deliverer) Repair(ctx context.Context, r Request) (present bool, receipt
 	if err != nil || !present {
 		return false, Receipt{}, err
 	}
-	receipt, err = d.receipt(box)
+	receipt, err = d.receipt(box, r.Sync)
 	return err == nil, receipt, err
 }
 
@@ -150,7 +152,7 @@ func (d Deliverer) repair(box maildir.Mailbox, r Request) (present bool, err err
 	whole := false
 	if !r.Redo {
 		if whole, err = d.same(path, src); errors.Is(err, fs.ErrNotExist) {
-			return d.repairMoved(box, unique, src)
+			return d.repairMoved(box, unique, src, r.Sync)
 		} else if err != nil {
 			return false, err
 		}
@@ -158,11 +160,11 @@ func (d Deliverer) repair(box maildir.Mailbox, r Request) (present bool, err err
 	if !whole {
 		return true, box.Replace(path, unique, src)
 	}
-	return true, d.makeLast(box, path)
+	return true, d.makeLast(box, path, r.Sync)
 }
 
 // repairMoved deals with a file that a reader moved or removed while it was looked at.
-func (d Deliverer) repairMoved(box maildir.Mailbox, unique string, src source) (bool, error) {
+func (d Deliverer) repairMoved(box maildir.Mailbox, unique string, src source, sync bool) (bool, error) {
 	path, err := box.Find(unique)
 	if err != nil || path == "" {
 		return path == "" && err == nil, err // a reader has removed it: it was delivered
@@ -174,12 +176,12 @@ func (d Deliverer) repairMoved(box maildir.Mailbox, unique string, src source) (
 	if !whole {
 		return true, box.Replace(path, unique, src)
 	}
-	return true, d.makeLast(box, path)
+	return true, d.makeLast(box, path, sync)
 }
 
 // makeLast syncs a file that an earlier run delivered, where nobody else will.
-func (d Deliverer) makeLast(box maildir.Mailbox, path string) error {
-	receipt, err := d.receipt(box)
+func (d Deliverer) makeLast(box maildir.Mailbox, path string, sync bool) error {
+	receipt, err := d.receipt(box, sync)
 	if err != nil || !receipt.Synced {
 		return err
 	}
@@ -231,12 +233,12 @@ func (c *compare) Write(p []byte) (int, error) {
 }
 
 // receipt says who makes a delivery last.
-func (d Deliverer) receipt(box maildir.Mailbox) (Receipt, error) {
+func (d Deliverer) receipt(box maildir.Mailbox, sync bool) (Receipt, error) {
 	dev, local, err := d.FS.Device(box.Path)
 	if err != nil {
 		return Receipt{}, err
 	}
-	synced := d.Sync == SyncEach || d.Sync == SyncAuto && !local
+	synced := sync || d.Sync == SyncEach || d.Sync == SyncAuto && !local
 	return Receipt{Synced: synced, Dev: dev, Dir: box.Path}, nil
 }
 

@@ -173,7 +173,7 @@ func (b Mailbox) Find(unique string) (string, error) {
 		for _, d := range []string{dirNew, dirCur} {
 			names, err := b.FS.ReadDir(filepath.Join(b.Path, d))
 			if errors.Is(err, fs.ErrNotExist) {
-				return "", nil
+				continue // a power loss may have taken one folder and left the other
 			}
 			if err != nil {
 				return "", err

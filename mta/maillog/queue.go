@@ -36,11 +36,22 @@ func (l *Log) QueueExpanded(id mta.ID, to mta.Address, members, forwarded int, c
 		slog.Int("members", members), slog.Int("forwarded", forwarded), slog.String("child", string(child)))
 }
 
-// QueueBounced (bounced, info): a report of failure is in the queue. Fields: id (of the report), parent (of the message
-// that it is about), to (who gets it: the sender, or postmaster), rcpts (how many recipients it tells of).
-func (l *Log) QueueBounced(id, parent mta.ID, to mta.Address, rcpts int) {
-	l.event(slog.LevelInfo, "bounced", slog.String("id", string(id)), slog.String("parent", string(parent)),
-		slog.String("to", smtpPath(to)), slog.Int("rcpts", rcpts))
+// QueueReported (reported, info): a report (DSN) is in the queue. Fields: id (of the report), parent (of the message
+// that it is about), to (who gets it: the sender, or postmaster), failed, delayed and succeeded (how many recipients of
+// each kind it tells of).
+func (l *Log) QueueReported(id, parent mta.ID, to mta.Address, failed, delayed, succeeded int) {
+	l.event(slog.LevelInfo, "reported", slog.String("id", string(id)), slog.String("parent", string(parent)),
+		slog.String("to", smtpPath(to)), slog.Int("failed", failed), slog.Int("delayed", delayed), slog.Int("succeeded", succeeded))
+}
+
+// QueueHeld (held, info): a message is not tried for now. Fields: id, until (when it is released; none for one that waits
+// for the operator), reason (why it is held; none for one that its sender wants to leave later).
+func (l *Log) QueueHeld(id mta.ID, until time.Time, reason string) {
+	fields := []slog.Attr{slog.String("id", string(id)), slog.String("reason", reason)}
+	if !until.IsZero() {
+		fields = append(fields, slog.Time("until", until))
+	}
+	l.event(slog.LevelInfo, "held", fields...)
 }
 
 // QueueDropped (dropped, error): a report that nobody else could be told of could not be delivered to postmaster either;

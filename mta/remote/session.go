@@ -198,6 +198,7 @@ func (d *delivery) conclude(ctx context.Context, s *session, results []smtpc.Res
 		o := d.outcome(s.peer, s.TLS(), res.Stage, res.Reply, res.Err)
 		o.DSN = o.Status == mta.Delivered && s.Extensions().Has("DSN")
 		o.By = o.Status == mta.Delivered && s.Extensions().Has("DELIVERBY")
+		o.Final = o.Status == mta.Delivered && d.r.Dest.LMTP
 		if o.TLS != "" && s.pol.why != "" {
 			o.TLS += " " + s.pol.why
 		}

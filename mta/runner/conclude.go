@@ -19,7 +19,12 @@ func (v *visit) conclude(i int, o mta.Outcome, by string) {
 	}
 	switch o.Status {
 	case mta.Delivered:
-		v.store.Record(v.m, i, spool.Result{Outcome: o})
+		res := spool.Result{Outcome: o}
+		if by != byDiscard {
+			res.Tell = v.tell(&v.rcpts[i], o)
+		}
+		v.store.Record(v.m, i, res)
+		v.tally.failed = v.tally.failed || res.Tell != ""
 		v.delivered(i, o, by)
 	case mta.Failed:
 		v.fail(i, o)
@@ -38,11 +43,7 @@ func (v *visit) deferred(i int, o mta.Outcome, now time.Time) {
 		v.tally.wait(now)
 		return
 	}
-	lifetime := v.set.Lifetime
-	if v.env.Sender.IsNull() {
-		lifetime = v.set.BounceLifetime
-	}
-	end := v.env.Arrived.Add(lifetime)
+	end := v.end()
 	if !now.Before(end) {
 		v.fail(i, expired(o))
 		return
@@ -55,11 +56,27 @@ func (v *visit) deferred(i int, o mta.Outcome, now time.Time) {
 	v.store.Record(v.m, i, spool.Result{Outcome: o, Next: next})
 	v.log.QueueDeferred(v.env.ID, r.Address, o, next, r.Tries+1)
 	v.tally.wait(next)
+	v.watch(r, now)
 }
 
+const (
+	lifetimeOver = "delivery time expired; "
+	deadlineOver = "not delivered by the time that its sender had set; "
+)
+
 // expired is the failure that a deferral turns into; its text keeps the last reply.
-func expired(o mta.Outcome) mta.Outcome {
-	text := "delivery time expired; "
+func expired(o mta.Outcome) mta.Outcome { return overdue(lifetimeOver, o) }
+
+// missed is the failure of a recipient whose sender did not want to wait any longer; o is the last deferral, zero when
+// there was none.
+func missed(o mta.Outcome) mta.Outcome {
+	if o.At.IsZero() {
+		o = mta.Outcome{Code: 450, Text: "there was no attempt yet"}
+	}
+	return overdue(deadlineOver, o)
+}
+
+func overdue(text string, o mta.Outcome) mta.Outcome {
 	if o.Host != "" {
 		text += o.Host + " said: "
 	}
@@ -69,7 +86,7 @@ func expired(o mta.Outcome) mta.Outcome {
 func (v *visit) fail(i int, o mta.Outcome) {
 	r := &v.rcpts[i]
 	lost := v.nobodyLeft()
-	quiet := lost || !wantsReport(r.Notify)
+	quiet := lost || !notify(r.Notify).Failure
 	v.store.Record(v.m, i, spool.Result{Outcome: o, Quiet: quiet})
 	v.log.QueueFailed(v.env.ID, r.Address, o)
 	if lost {
@@ -88,17 +105,4 @@ func (v *visit) nobodyLeft() bool {
 		return true
 	}
 	return v.env.Role == mta.RoleBounce && len(v.env.Rcpts) == 1 && v.env.Rcpts[0].Address == v.set.Postmaster
-}
-
-// wantsReport says whether NOTIFY asks for reports of failure: it does unless it says otherwise (RFC 3461 4.1).
-func wantsReport(notify string) bool {
-	if notify == "" {
-		return true
-	}
-	for word := range strings.SplitSeq(notify, ",") {
-		if strings.EqualFold(strings.TrimSpace(word), "FAILURE") {
-			return true
-		}
-	}
-	return false
 }

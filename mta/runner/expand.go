@@ -5,6 +5,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
@@ -12,9 +13,10 @@ import (
 // that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's.
 func (v *visit) expand(i int, all []route.Member) {
 	var members, off []mta.Recipient
+	wishes, tell := v.wishes(&v.rcpts[i], len(all))
 	for _, m := range all {
-		// The sender's wishes go on to the members (RFC 3461 5.2.7.3).
-		r := mta.Recipient{Address: m.Address, Notify: v.rcpts[i].Notify, ORcpt: v.rcpts[i].ORcpt}
+		r := wishes
+		r.Address = m.Address
 		switch m.Kind {
 		case route.Discard:
 		case route.Remote:
@@ -27,7 +29,7 @@ func (v *visit) expand(i int, all []route.Member) {
 	if len(off) > 0 {
 		forward = v.forward(off)
 	}
-	child, err := v.store.Expand(v.m, i, members, forward)
+	child, err := v.store.Expand(v.m, i, members, tell, forward)
 	if err != nil && child == nil && forward != nil {
 		v.postponed("forward", err)
 		return
@@ -36,6 +38,7 @@ func (v *visit) expand(i int, all []route.Member) {
 		v.tally.unsynced = true
 	}
 	v.rcpts[i].State = spool.Told
+	v.tally.failed = v.tally.failed || tell != ""
 	for _, r := range members {
 		v.rcpts = append(v.rcpts, spool.Rcpt{Recipient: r, Member: true})
 	}
@@ -47,6 +50,30 @@ func (v *visit) expand(i int, all []route.Member) {
 	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id)
 }
 
+// wishes are what the sender of a message to an alias wants of its members' reports (RFC 3461 5.2.7): the only member
+// takes the alias's place; of several none reports success, and the sender who asked for that is told of the
+// expansion.
+func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell string) {
+	of = mta.Recipient{Notify: r.Notify, ORcpt: r.ORcpt}
+	if of.ORcpt == "" && r.Address.IsASCII() {
+		of.ORcpt = "rfc822;" + smtp.EncodeXtext(r.Address.String())
+	} else if of.ORcpt == "" {
+		of.ORcpt = "utf-8;" + smtp.ASCIIAddress(r.Address.String())
+	}
+	n := notify(r.Notify)
+	if !n.Success || members == 1 {
+		return of, ""
+	}
+	n.Success = false
+	if of.Notify = n.String(); of.Notify == "" {
+		of.Notify = smtp.Notify{Never: true}.String()
+	}
+	if v.env.Sender.IsNull() {
+		return of, ""
+	}
+	return of, tellExpanded
+}
+
 // forward builds the message for members off this host: the same content, trace and sender.
 func (v *visit) forward(off []mta.Recipient) spool.Build {
 	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
@@ -56,7 +83,7 @@ func (v *visit) forward(off []mta.Recipient) spool.Build {
 		p := v.env
 		return &mta.Envelope{
 			Role: mta.RoleForward, Sender: p.Sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
-			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
+			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, DeliverBy: p.DeliverBy, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
 			Prepend: p.Prepend, Cut: p.Cut,
 		}, nil
 	}

@@ -118,7 +118,7 @@ func TestReportThatCouldNotBeMadeIsMadeByTheNextRun(t *testing.T) {
 // full is a store that has no room for reports.
 type full struct{ *spool.Store }
 
-func (full) Report(*spool.Message, []int, spool.Build) (*spool.Message, error) {
+func (full) Report(*spool.Message, spool.Telling, spool.Build) (*spool.Message, error) {
 	return nil, spool.ErrFull
 }
 

@@ -176,7 +176,7 @@ func (b *mailboxes) Deliver(_ context.Context, r local.Request) (mta.Outcome, lo
 		b.got[r.DeliveredTo.String()] = append(b.got[r.DeliveredTo.String()], string(text))
 	}
 	dev, _, err := durable.OS{}.Device(b.dir)
-	return mta.Outcome{Status: mta.Delivered}, local.Receipt{Dev: dev, Dir: b.dir, Synced: err != nil}
+	return mta.Outcome{Status: mta.Delivered}, local.Receipt{Dev: dev, Dir: b.dir, Synced: r.Sync || err != nil}
 }
 
 func (b *mailboxes) Repair(context.Context, local.Request) (bool, local.Receipt, error) {

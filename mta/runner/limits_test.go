@@ -312,16 +312,16 @@ func (f *flaky) count() int {
 	return f.flushes
 }
 
-func (f *flaky) Expand(m *spool.Message, i int, members []mta.Recipient, forward spool.Build) (*spool.Message, error) {
-	child, err := f.Store.Expand(m, i, members, forward)
+func (f *flaky) Expand(m *spool.Message, i int, members []mta.Recipient, tell string, forward spool.Build) (*spool.Message, error) {
+	child, err := f.Store.Expand(m, i, members, tell, forward)
 	if err == nil {
 		err = f.Flush()
 	}
 	return child, err
 }
 
-func (f *flaky) Report(m *spool.Message, rcpts []int, build spool.Build) (*spool.Message, error) {
-	child, err := f.Store.Report(m, rcpts, build)
+func (f *flaky) Report(m *spool.Message, t spool.Telling, build spool.Build) (*spool.Message, error) {
+	child, err := f.Store.Report(m, t, build)
 	if err == nil {
 		err = f.Flush()
 	}

@@ -31,8 +31,8 @@ func TestFailureIsReportedToTheSenderOnce(t *testing.T) {
 		if len(got) != 1 || strings.Count(got[0], "nobody of that name") < 4 || !strings.Contains(got[0], "Subject: test") {
 			t.Fatalf("reports: got %d %q, want one about both", len(got), got)
 		}
-		if b := w.log.named("bounced"); len(b) != 1 || !strings.Contains(b[0], "id="+string(id.Child('F', 0))+" parent="+string(id)) {
-			t.Errorf("bounced events: %q", b)
+		if b := w.log.named("reported"); len(b) != 1 || !strings.Contains(b[0], "id="+string(id.Child('F', 0))+" parent="+string(id)) {
+			t.Errorf("reported events: %q", b)
 		}
 		if got := w.local.of("dora@here.test"); len(got) != 1 {
 			t.Errorf("the good recipient got %d messages, want 1", len(got))
@@ -106,7 +106,7 @@ func TestReportThatNobodyTakesIsDroppedAndLogged(t *testing.T) {
 				if got := len(w.log.named("dropped")); got != 2 {
 					t.Errorf("got %d dropped events, want 2:\n%s", got, w.log)
 				}
-				if got := len(w.log.named("bounced")); got != c.reports {
+				if got := len(w.log.named("reported")); got != c.reports {
 					t.Errorf("got %d reports, want %d:\n%s", got, c.reports, w.log)
 				}
 			})

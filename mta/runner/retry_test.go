@@ -40,7 +40,7 @@ func TestIntervalsGrowQuadraticallyWithJitterUntilTheMessageExpires(t *testing.T
 			t.Errorf("failed events: %q", failed)
 		}
 		got := w.local.of("alice@here.test")
-		if len(got) != 1 || !strings.Contains(got[0], "come back later") || !strings.Contains(got[0], "until the message was too old") {
+		if len(got) != 1 || !strings.Contains(got[0], "come back later") || !strings.Contains(got[0], "in all the time that was tried") {
 			t.Errorf("reports to the sender: got %q, want one with the last reply", got)
 		}
 	})

@@ -20,8 +20,8 @@ type Store interface {
 	Load(m *spool.Message) (*spool.Loaded, error)
 	Record(m *spool.Message, rcpt int, res spool.Result)
 	Deposited(m *spool.Message, rcpt int, dev uint64, dir string)
-	Expand(m *spool.Message, rcpt int, members []mta.Recipient, forward spool.Build) (*spool.Message, error)
-	Report(m *spool.Message, rcpts []int, build spool.Build) (*spool.Message, error)
+	Expand(m *spool.Message, rcpt int, members []mta.Recipient, tell string, forward spool.Build) (*spool.Message, error)
+	Report(m *spool.Message, t spool.Telling, build spool.Build) (*spool.Message, error)
 	Spill(m *spool.Message) error
 	Flush() error
 	Idle() bool
@@ -63,7 +63,7 @@ type Remote interface {
 	Site(ctx context.Context, d mta.Destination) string
 }
 
-// Settings are what a reload may change. All fields are needed.
+// Settings are what a reload may change. All fields are needed, save DelayNotice.
 type Settings struct {
 	Router     Router
 	Local      Local
@@ -77,6 +77,7 @@ type Settings struct {
 	BounceLifetime time.Duration // ... one with the null sender
 	RetryFirst     time.Duration
 	RetryMax       time.Duration
+	DelayNotice    time.Duration // after so long senders are told that a message is still being tried; 0 = never
 
 	MaxRemote         int           // transactions at once
 	MaxPerDestination int           // ... with one site

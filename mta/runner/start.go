@@ -73,10 +73,10 @@ func (w *worker) look(ctx context.Context, m *spool.Message) tally {
 	for i := range v.rcpts {
 		r := &v.rcpts[i]
 		switch {
-		case r.State == spool.Failure:
+		case r.State == spool.Failure || r.State == spool.Success:
 			v.tally.wait(time.Now())
 		case r.State == spool.ToDo && !v.repaired(i):
-			v.tally.wait(latest(r.Next, time.Now()))
+			v.tally.wait(v.wake(r, time.Now()))
 		}
 	}
 	return v.tally
@@ -111,10 +111,14 @@ func (v *visit) repaired(i int) bool {
 	}
 	o := mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "found in the mailbox", At: time.Now()}
 	if receipt.Synced {
-		v.store.Record(v.m, i, spool.Result{Outcome: o})
+		res := spool.Result{Outcome: o, Tell: v.tell(&v.rcpts[i], o)}
+		v.store.Record(v.m, i, res)
+		if res.Tell != "" {
+			v.tally.wait(time.Now())
+		}
 	} else {
 		v.store.Deposited(v.m, i, receipt.Dev, receipt.Dir)
 	}
-	v.delivered(i, o, "local")
+	v.delivered(i, o, byLocal)
 	return true
 }

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/spool"
@@ -48,8 +49,13 @@ func (w *worker) forEach(ctx context.Context, g *group, l *spool.Loaded, do func
 		defer v.load.Close()
 	}
 	var todo []int
+	late := v.tooLate(time.Now())
 	for _, i := range g.rcpts {
-		if i < len(v.rcpts) && v.rcpts[i].State == spool.ToDo {
+		switch {
+		case i >= len(v.rcpts) || v.rcpts[i].State != spool.ToDo:
+		case late: // its time has gone by while it was in line
+			v.fail(i, missed(v.rcpts[i].Last))
+		default:
 			todo = append(todo, i)
 		}
 	}

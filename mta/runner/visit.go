@@ -19,18 +19,35 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look bool, early m
 	}
 	v.look = look
 	var remote grouping
+	now := time.Now()
+	rest := v.resting(now)
+	switch {
+	case rest.IsZero():
+	case v.load.Hold != "":
+		v.log.QueueHeld(v.env.ID, time.Time{}, v.load.Hold)
+	default:
+		v.log.QueueHeld(v.env.ID, rest, "")
+	}
 	for i := 0; i < len(v.rcpts); i++ { // it grows by the members of aliases
 		r := &v.rcpts[i]
 		switch {
 		case r.State == spool.Told:
-		case r.State == spool.Failure:
+		case r.State == spool.Failure || r.State == spool.Success:
 			v.tally.failed = true
+		case !rest.IsZero():
+			v.tally.wait(rest)
+		case v.tooLate(now) && !v.held():
+			v.fail(i, missed(r.Last))
 		case !v.due(r) && !v.early(r, early):
 			v.tally.wait(r.Next)
+			v.watch(r, now)
 		case v.held():
 			v.tally.wait(time.Now())
 		default:
 			v.recipient(i, &remote)
+			if at := v.noticeAt(&v.rcpts[i]); !at.IsZero() && !now.Before(at) {
+				v.tally.failed = true // its site may have no room for it: nothing is concluded then
+			}
 		}
 	}
 	if len(remote.groups) > 0 && v.congested.Load() {
@@ -77,7 +94,7 @@ func (v *visit) recipient(i int, remote *grouping) {
 	case route.Remote:
 		remote.add(d.Dest, i)
 	case route.Discard:
-		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded by a route"}, "discard")
+		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded by a route"}, byDiscard)
 	case route.Refused:
 		v.conclude(i, own(mta.Failed, d), "")
 	default:
@@ -85,24 +102,31 @@ func (v *visit) recipient(i int, remote *grouping) {
 	}
 }
 
+// What stands in place of a host's name in the log.
+const (
+	byLocal   = "local"
+	byDiscard = "discard"
+)
+
 func own(st mta.Status, d route.Decision) mta.Outcome {
 	return mta.Outcome{Status: st, Code: d.Reply.Code, Enhanced: d.Reply.Enhanced, Text: d.Reply.Text, Cause: d.Cause}
 }
 
 // deliver puts the message into a mailbox of this host.
 func (v *visit) deliver(i int, d route.Decision) {
-	req, err := v.request(v.env, v.load, i, &v.rcpts[i], d, v.look)
+	r := &v.rcpts[i]
+	req, err := v.request(v.env, v.load, i, r, d, v.look)
 	if err != nil {
-		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the mailbox's name cannot be used", Cause: err}, "local")
+		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the mailbox's name cannot be used", Cause: err}, byLocal)
 		return
 	}
 	o, receipt := v.set.Local.Deliver(v.ctx, req)
 	if o.Status == mta.Delivered && !receipt.Synced {
 		v.store.Deposited(v.m, i, receipt.Dev, receipt.Dir)
-		v.delivered(i, o, "local")
+		v.delivered(i, o, byLocal)
 		return
 	}
-	v.conclude(i, o, "local")
+	v.conclude(i, o, byLocal)
 }
 
 // request is what Local needs. A look is due when any earlier try may have left the message in the mailbox.
@@ -119,6 +143,8 @@ func (w *worker) request(env *mta.Envelope, l *spool.Loaded, i int, r *spool.Rcp
 	return local.Request{
 		Mailbox: path, Folder: folder, ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: to,
 		Envelope: env, Content: l.Content, Look: look || r.Tries > 0, Redo: r.Redo,
+		// What the sender is told of must last.
+		Sync: !env.Sender.IsNull() && notify(r.Notify).Success,
 	}, err
 }
 

@@ -2,7 +2,9 @@ package smtp
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Notify is when the sender wants reports (RFC 3461 4.1).
@@ -63,6 +65,26 @@ func ASCIIAddress(s string) string {
 		} else {
 			fmt.Fprintf(&b, `\x{%X}`, c)
 		}
+	}
+	return b.String()
+}
+
+// UnicodeAddress undoes ASCIIAddress. What has not its form stays as it is.
+func UnicodeAddress(s string) string {
+	var b strings.Builder
+	for rest := s; rest != ""; {
+		head, tail, found := strings.Cut(rest, `\x{`)
+		b.WriteString(head)
+		if !found {
+			break
+		}
+		hex, after, ok := strings.Cut(tail, "}")
+		n, err := strconv.ParseUint(hex, 16, 32)
+		if !ok || err != nil || !utf8.ValidRune(rune(n)) {
+			return s
+		}
+		b.WriteRune(rune(n))
+		rest = after
 	}
 	return b.String()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -19,6 +20,7 @@ type entry struct {
 	// State is delivered, deferred, failed or expanded.
 	State    string    `json:"state,omitempty"`
 	Quiet    bool      `json:"quiet,omitempty"` // failed, and nobody is to be told
+	Tell     string    `json:"tell,omitempty"`  // delivered or expanded, and the sender is to be told so in this word
 	Code     int       `json:"code,omitempty"`
 	Enhanced string    `json:"enhanced,omitempty"`
 	Text     string    `json:"text,omitempty"`
@@ -31,9 +33,14 @@ type entry struct {
 	// An expansion: Members became the recipients Base, Base+1, ...
 	Base    int             `json:"base,omitempty"`
 	Members []mta.Recipient `json:"members,omitempty"`
-	// A report: these recipients' failures have been told of.
+	// A report: the ends of these recipients have been told of, and the delay of these.
 	Reported []int `json:"reported,omitempty"`
+	Delayed  []int `json:"delayed,omitempty"`
+	// The Nth word on whether the message is held: the reason, "" when it is released.
+	Hold *string `json:"hold,omitempty"`
 }
+
+func (e entry) isReport() bool { return e.Reported != nil || e.Delayed != nil }
 
 const stateExpanded = "expanded"
 
@@ -55,14 +62,15 @@ func parseEntry(b []byte) (entry, error) {
 	if _, err := mta.ParseID(string(e.ID)); err != nil {
 		return entry{}, err
 	}
-	if e.Reported != nil {
-		if len(e.Reported) == 0 {
-			return entry{}, errors.New("report about nobody")
+	switch {
+	case e.isReport():
+		if err := checkReport(e); err != nil {
+			return entry{}, err
 		}
-		for _, r := range e.Reported {
-			if r < 0 {
-				return entry{}, errors.New("negative recipient")
-			}
+		return e, nil
+	case e.Hold != nil:
+		if e.N < 1 {
+			return entry{}, errors.New("number out of range")
 		}
 		return e, nil
 	}
@@ -75,6 +83,17 @@ func parseEntry(b []byte) (entry, error) {
 		return entry{}, errors.New("number out of range")
 	}
 	return e, nil
+}
+
+func checkReport(e entry) error {
+	all := slices.Concat(e.Reported, e.Delayed)
+	if len(all) == 0 {
+		return errors.New("report about nobody")
+	}
+	if slices.Min(all) < 0 {
+		return errors.New("negative recipient")
+	}
+	return nil
 }
 
 func (e entry) outcome() mta.Outcome {

@@ -26,6 +26,11 @@ func TestParseEntryRefuses(t *testing.T) {
 		`{"id":"` + string(idA) + `","r":99999999999999999999,"n":1,"state":"failed"}`,
 		`{"id":"` + string(idA) + `","r":0,"reported":[0,-1]}`,
 		`{"id":"` + string(idA) + `","r":0,"reported":["a"]}`,
+		`{"id":"` + string(idA) + `","r":0,"reported":[],"delayed":[]}`,
+		`{"id":"` + string(idA) + `","r":0,"reported":[1],"delayed":[-1]}`,
+		`{"id":"` + string(idA) + `","n":0,"hold":"x"}`,
+		`{"id":"` + string(idA) + `","n":1,"hold":null}`,
+		`{"id":"` + string(idA) + `","n":1,"hold":7}`,
 		`{"id":"` + string(idA) + `","r":0,"n":1,"state":"delivered"}{}`,
 	} {
 		if e, err := parseEntry([]byte(s)); err == nil {
@@ -36,12 +41,17 @@ func TestParseEntryRefuses(t *testing.T) {
 
 func TestAnEntryComesBackAsItWas(t *testing.T) {
 	at := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
+	held := "for the operator"
 	e := entry{ID: idA, R: 2, N: 3, State: "deferred", Code: 451, Enhanced: "4.3.0", Text: "a\n\"b\" <é>", Host: "mx.x", Addr: "192.0.2.1:25", TLS: "TLS 1.3", At: at, Tries: 4, Next: at.Add(time.Hour)}
 	for _, e := range []entry{
 		e,
 		{ID: idA, R: 1, N: 1, State: stateExpanded, Base: 3, Members: []mta.Recipient{{Address: mta.Address{Local: "m n", Domain: "x"}}}},
 		{ID: idA, R: 1, N: 1, State: "failed", Quiet: true},
 		{ID: idA, Reported: []int{0, 7}},
+		{ID: idA, Delayed: []int{3}},
+		{ID: idA, R: 1, N: 2, State: "delivered", Tell: "relayed"},
+		{ID: idA, N: 2, Hold: &held},
+		{ID: idA, N: 3, Hold: new(string)},
 	} {
 		got, err := parseEntry(e.bytes())
 		if err != nil || !reflect.DeepEqual(got, e) && e.Reported == nil {
@@ -121,7 +131,7 @@ func consistent(t *testing.T, m *Message) {
 	t.Helper()
 	open := 0
 	for _, r := range m.rcpts {
-		if !r.state.settled() {
+		if !r.settled() {
 			open++
 		}
 	}

@@ -22,7 +22,9 @@ type Rcpt struct {
 	State  RcptState
 	Tries  int
 	Next   time.Time   // of a deferred one: when to try again
-	Last   mta.Outcome // of a deferred or failed one: the last result
+	Last   mta.Outcome // of a deferred or failed one, and of a success that is to be told of: the last result
+	Tell   string      // of a success: the word for it
+	Late   bool        // a report has told of its delay
 	Member bool        // came out of an alias: it is not resolved as an alias again
 	Redo   bool        // its mailbox has the file, but its disk may have lost it: write it anew
 }
@@ -35,12 +37,14 @@ const (
 	ToDo    RcptState = iota // new or deferred: deliver
 	Told                     // settled: nothing to do
 	Failure                  // failed, and a report is due
+	Success                  // delivered or expanded, and a report is due
 )
 
 // Loaded is a message with its content, in memory or open. The caller closes it.
 type Loaded struct {
 	Envelope *mta.Envelope
 	Rcpts    []Rcpt
+	Hold     string // why it is held now, "" = it is not
 	Content  io.ReaderAt
 	Size     int64
 	file     durable.File
@@ -69,7 +73,7 @@ func (s *Store) Load(m *Message) (*Loaded, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out.Rcpts = s.rcpts(m, env)
+	out.Rcpts, out.Hold = s.rcpts(m, env), m.hold
 	return out, nil
 }
 
@@ -83,13 +87,15 @@ func (s *Store) rcpts(m *Message, env *mta.Envelope) []Rcpt {
 		} else {
 			o.Recipient, o.Member = m.members[i-len(env.Rcpts)], true
 		}
-		o.Tries, o.Next, o.Redo = r.tries, r.next, r.redo
+		o.Tries, o.Next, o.Redo, o.Tell, o.Late = r.tries, r.next, r.redo, r.tell, r.late
 		if r.last != nil {
 			o.Last = *r.last
 		}
 		switch {
 		case r.state == rcptFailed:
 			o.State = Failure
+		case r.state.settled() && r.tell != "":
+			o.State = Success
 		case r.state.settled():
 			o.State = Told
 		}

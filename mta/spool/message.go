@@ -31,11 +31,16 @@ type rcpt struct {
 	next  time.Time
 	dev   uint64       // filesystem of the mailbox, while rcptLocal
 	last  *mta.Outcome // of a recipient that is not settled
+	tell  string       // delivered or expanded: a report that says so is due
 	quiet bool
-	base  int // of an expansion: index of its first member
-	count int // ... and how many
+	late  bool // a report has told of its delay
+	base  int  // of an expansion: index of its first member
+	count int  // ... and how many
 	redo  bool
 }
+
+// settled says that nothing is left to do for the recipient.
+func (r *rcpt) settled() bool { return r.state.settled() && r.tell == "" }
 
 // Message is what the store remembers of a message in the spool. Its fields are the store's; whoever holds one passes
 // it back to the store's methods.
@@ -59,6 +64,8 @@ type Message struct {
 	finished  bool
 	stuck     bool // unreadable or of a newer version: left alone
 	checked   bool // the checksum of large/ID was found good
+	hold      string
+	holds     int // number of the last word on hold, 0 = it is the envelope's
 	cached    *cached
 }
 
@@ -108,29 +115,35 @@ func (m *Message) grow(n int) {
 	}
 }
 
-func (m *Message) set(i int, st rcptState) {
+func (m *Message) set(i int, st rcptState) { m.setTell(i, st, m.rcpts[i].tell) }
+
+func (m *Message) setTell(i int, st rcptState, tell string) {
 	r := &m.rcpts[i]
-	if r.state.settled() != st.settled() {
-		if st.settled() {
-			m.open--
-		} else {
+	was := r.settled()
+	r.state, r.tell = st, tell
+	if r.settled() != was {
+		if was {
 			m.open++
+		} else {
+			m.open--
 		}
 	}
-	r.state = st
-	if st.settled() {
+	if r.settled() {
 		r.last = nil
 	}
 }
 
 // apply makes an entry part of what is known; false when it is older than what is known, or makes no sense here.
 func (m *Message) apply(e entry) bool {
-	if e.Reported != nil {
-		for _, i := range e.Reported {
-			if i < len(m.rcpts) && (m.rcpts[i].state == rcptFailed || m.rcpts[i].state == rcptReported) {
-				m.set(i, rcptReported)
-			}
+	switch {
+	case e.isReport():
+		m.told(e)
+		return true
+	case e.Hold != nil:
+		if e.N <= m.holds {
+			return false
 		}
+		m.hold, m.holds = *e.Hold, e.N
 		return true
 	}
 	if e.R >= len(m.rcpts) || e.N <= m.rcpts[e.R].n || m.rcpts[e.R].state == rcptExpanded {
@@ -143,12 +156,12 @@ func (m *Message) apply(e entry) bool {
 			return false
 		}
 		r.n, r.base, r.count = e.N, e.Base, len(e.Members)
-		m.set(e.R, rcptExpanded)
+		m.setTell(e.R, rcptExpanded, e.Tell)
 		m.members = append(m.members, e.Members...)
 		m.grow(e.Base + len(e.Members))
 		return true
 	case mta.Delivered.String():
-		m.set(e.R, rcptDelivered)
+		m.setTell(e.R, rcptDelivered, e.Tell)
 	case mta.Failed.String():
 		m.set(e.R, rcptFailed)
 		if e.Quiet {
@@ -158,26 +171,50 @@ func (m *Message) apply(e entry) bool {
 		m.set(e.R, rcptDeferred)
 	}
 	r.n, r.tries, r.next, r.quiet = e.N, e.Tries, e.Next, e.Quiet
-	if !r.state.settled() {
+	if !r.settled() {
 		o := e.outcome()
 		r.last = &o
 	}
 	return true
 }
 
+// told notes what a report tells of.
+func (m *Message) told(e entry) {
+	for _, i := range e.Reported {
+		switch {
+		case i >= len(m.rcpts):
+		case m.rcpts[i].state == rcptFailed:
+			m.set(i, rcptReported)
+		case m.rcpts[i].state.settled():
+			m.setTell(i, m.rcpts[i].state, "")
+		}
+	}
+	for _, i := range e.Delayed {
+		if i < len(m.rcpts) {
+			m.rcpts[i].late = true
+		}
+	}
+}
+
 // entries are the statements that make up what is known of the message, for its ID.log: expansions first, for other
 // statements may be about their members. A local success is not among them: it is in memory alone.
 func (m *Message) entries() []entry {
 	var out []entry
-	var reported []int
+	var reported, late []int
+	if m.holds > 0 {
+		out = append(out, entry{ID: m.id, N: m.holds, Hold: &m.hold})
+	}
 	for _, i := range m.expansions() {
 		r := &m.rcpts[i]
 		from := r.base - (len(m.rcpts) - len(m.members))
-		out = append(out, entry{ID: m.id, R: i, N: r.n, State: stateExpanded, Base: r.base, Members: m.members[from : from+r.count]})
+		out = append(out, entry{ID: m.id, R: i, N: r.n, State: stateExpanded, Tell: r.tell, Base: r.base, Members: m.members[from : from+r.count]})
 	}
 	for i := range m.rcpts {
 		r := &m.rcpts[i]
-		e := entry{ID: m.id, R: i, N: r.n, Tries: r.tries, Next: r.next, Quiet: r.quiet}
+		e := entry{ID: m.id, R: i, N: r.n, Tries: r.tries, Next: r.next, Quiet: r.quiet, Tell: r.tell}
+		if r.late && (r.state == rcptNew || r.state == rcptDeferred) {
+			late = append(late, i)
+		}
 		switch r.state {
 		case rcptDeferred:
 			e.State = mta.Deferred.String()
@@ -201,8 +238,8 @@ func (m *Message) entries() []entry {
 		e.fill(r.last)
 		out = append(out, e)
 	}
-	if len(reported) > 0 {
-		out = append(out, entry{ID: m.id, Reported: reported})
+	if len(reported)+len(late) > 0 {
+		out = append(out, entry{ID: m.id, Reported: reported, Delayed: late})
 	}
 	return out
 }

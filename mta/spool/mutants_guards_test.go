@@ -53,7 +53,7 @@ func TestGuardAParentIsSettledByItsReportsOwnList(t *testing.T) {
 		m := w.active[0]
 		fail := spool.Result{Outcome: mta.Outcome{Status: mta.Failed, Code: 550, Text: "no"}}
 		w.store.Record(m, 0, fail)
-		_, err := w.store.Report(m, []int{0}, func(_ mta.ID, c io.Writer) (*mta.Envelope, error) {
+		_, err := w.store.Report(m, spool.Telling{Failed: []int{0}}, func(_ mta.ID, c io.Writer) (*mta.Envelope, error) {
 			w.store.Record(m, 1, fail)
 			w.flush()
 			_, err := io.WriteString(c, "Subject: report\r\n\r\nfirst\r\n")

@@ -12,6 +12,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/mtatest/simdisk"
+	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
 // A scene is a short life of one machine, step by step: short enough to be stopped at every pair of its operations.
@@ -192,6 +193,9 @@ func TestGuardFailuresAreReportedOnceWhateverCrashes(t *testing.T) {
 	s := scene{accept("F"), poll, attemptAll, reportAll, attemptAll, checkpoint, checkpoint}
 	s.faults(t, local.SyncAuto, 6, faultPower, "", 0)
 	s.faults(t, local.SyncAuto, 1, faultKill, faultPower, 14)
+	all := scene{accept("NSE"), poll, attemptAll, reportAll, attemptAll, checkpoint, checkpoint}
+	all.faults(t, local.SyncAuto, 2, faultPower, "", 0)
+	all.faults(t, local.SyncAuto, 1, faultKill, "", 0)
 	believed := scene{accept("F"), poll, attemptAll, reportAll, powerNow, attemptAll, checkpoint}
 	believed.faults(t, local.SyncAuto, 6, faultKill, "", 0)
 	retried := scene{accept("F"), poll, attemptAll, reportAll, poll, reportAll, flush, powerNow}
@@ -208,7 +212,7 @@ func TestGuardFailuresAreReportedOnceWhateverCrashes(t *testing.T) {
 // TestGuardACommittedReportIsNotForgotten cannot open the segment in which it has just committed a report.
 func TestGuardACommittedReportIsNotForgotten(t *testing.T) {
 	blind := func(w *world) {
-		_, err := w.store.Report(w.active[0], []int{0, 1}, func(_ mta.ID, c io.Writer) (*mta.Envelope, error) {
+		_, err := w.store.Report(w.active[0], spool.Telling{Failed: []int{0, 1}}, func(_ mta.ID, c io.Writer) (*mta.Envelope, error) {
 			w.blind = 1
 			_, err := io.WriteString(c, "Subject: report\r\n\r\nboth\r\n")
 			return &mta.Envelope{Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: address('R', 0)}}}, err

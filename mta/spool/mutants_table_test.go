@@ -166,7 +166,7 @@ var mutants = []mutant{
 	{"settling unsynced", "settled parents last before queue-runner is ready", []edit{{"spool/start.go",
 		"\treturn s.Flush()\n", "if mutant(\"settling unsynced\") {\n return nil\n}\nreturn s.Flush()\n"}}},
 	{"settled by all failures", "parents are settled by the report's own list", []edit{{"spool/start.go",
-		"\t\ts.record(p, entry{ID: p.id, Reported: rcpts})\n", `		if mutant("settled by all failures") {
+		"\t\ts.record(p, entry{ID: p.id, Reported: rcpts, Delayed: r.Delayed})\n", `		if mutant("settled by all failures") {
 			rcpts = nil
 			for i := range p.rcpts {
 				if p.rcpts[i].state == rcptFailed {
@@ -174,7 +174,7 @@ var mutants = []mutant{
 				}
 			}
 		}
-		s.record(p, entry{ID: p.id, Reported: rcpts})
+		s.record(p, entry{ID: p.id, Reported: rcpts, Delayed: r.Delayed})
 `}}},
 
 	// ---- spilling
@@ -202,9 +202,21 @@ var mutants = []mutant{
 	{"failure reported unsynced", "failures last before their report is made", []edit{{"spool/report.go",
 		"\tif err := s.Flush(); err != nil {\n\t\treturn nil, err\n", "if mutant(\"failure reported unsynced\") {\n} else if err := s.Flush(); err != nil {\nreturn nil, err\n"}}},
 	{"nothing reported", "the reported record", []edit{{"spool/report.go",
-		"\ts.record(m, entry{ID: m.id, Reported: rcpts})\n\ts.mu.Unlock()\n",
-		"if !mutant(\"nothing reported\") {\n s.record(m, entry{ID: m.id, Reported: rcpts})\n}\ns.mu.Unlock()\nif mutant(\"reported unsynced\") {\n return child, nil\n}\n"}}},
+		"\ts.record(m, entry{ID: m.id, Reported: rcpts, Delayed: t.Delayed})\n\ts.mu.Unlock()\n",
+		"if !mutant(\"nothing reported\") {\n s.record(m, entry{ID: m.id, Reported: rcpts, Delayed: t.Delayed})\n}\ns.mu.Unlock()\nif mutant(\"reported unsynced\") {\n return child, nil\n}\n"}}},
 	{"reported unsynced", "the sync of the reported record before the report is scheduled", nil},
+	{"finished untold", "a success that is to be told of keeps its message", []edit{{"spool/message.go",
+		"r.state.settled() && r.tell == \"\"", "r.state.settled() && (r.tell == \"\" || mutant(\"finished untold\"))"}}},
+	{"delay not noted", "a report of delay is noted", []edit{{"spool/message.go",
+		"\t\t\tm.rcpts[i].late = true\n", "m.rcpts[i].late = !mutant(\"delay not noted\")\n"}}},
+	{"delay not settled", "parents are settled from their reports of delay", []edit{{"spool/start.go",
+		"return !r.late && ", "return !mutant(\"delay not settled\") && !r.late && "}}},
+	{"success not settled", "parents are settled from their reports of success", []edit{{"spool/start.go",
+		"|| r.tell != \"\"", "|| r.tell != \"\" && !mutant(\"success not settled\")"}}},
+	{"delay lost in the log", "a rewritten log has what was told of delays", []edit{{"spool/message.go",
+		"late = append(late, i)", "if !mutant(\"delay lost in the log\") {\n late = append(late, i)\n}"}}},
+	{"success lost in the log", "a rewritten log has what is still to be told", []edit{{"spool/message.go",
+		"Quiet: r.quiet, Tell: r.tell}", "Quiet: r.quiet, Tell: map[bool]string{false: r.tell}[mutant(\"success lost in the log\")]}"}}},
 	{"finished unreported", "a failure keeps its message until it is reported", []edit{{"spool/message.go",
 		"return st == rcptLocal ||", "return st == rcptFailed && mutant(\"finished unreported\") || st == rcptLocal ||"}}},
 	{"id of a failed try reused", "a report waits until an earlier try of it is gone", []edit{{"spool/report.go",
@@ -216,10 +228,10 @@ var mutants = []mutant{
 	{"committed report not adopted", "a committed report whose segment could not be opened arrives by reading it", []edit{{"spool/store.go",
 		"a.seg.own && !s.adopt[a.id] {", "a.seg.own && (!s.adopt[a.id] || mutant(\"committed report not adopted\")) {"}}},
 	{"expansion unrecorded", "an expansion is recorded before its members are delivered to", []edit{{"spool/report.go",
-		"\ts.expand(m, i, members)\n\ts.mu.Unlock()\n", `	if mutant("expansion unrecorded") {
-		m.apply(entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Base: len(m.rcpts), Members: members})
+		"\ts.expand(m, i, members, tell)\n\ts.mu.Unlock()\n", `	if mutant("expansion unrecorded") {
+		m.apply(entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Tell: tell, Base: len(m.rcpts), Members: members})
 	} else {
-		s.expand(m, i, members)
+		s.expand(m, i, members, tell)
 	}
 	s.mu.Unlock()
 	if mutant("expansion unsynced") {

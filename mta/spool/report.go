@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -15,19 +16,34 @@ var ErrNotNow = errors.New("spool: an earlier try is not cleared away yet")
 // Build writes the content of a new message and returns its envelope.
 type Build func(id mta.ID, content io.Writer) (*mta.Envelope, error)
 
-// Report makes a report about failed recipients of m and commits it. The order is what keeps every failure reported
-// once: the failures last, then the report, then the note that they were reported; only then is the report returned,
-// to be scheduled. Where the last step fails the report is returned beside the error: it may be scheduled once Flush
-// succeeds.
-func (s *Store) Report(m *Message, rcpts []int, build Build) (*Message, error) {
+// Telling are the recipients that a report tells of, by their numbers: those in Failure, those in Success, and those still
+// to do whose delay has not been told of yet.
+type Telling struct{ Failed, Succeeded, Delayed []int }
+
+// id names the report: each recipient fails, succeeds and is late once at most, so no two reports have the same name.
+func (t Telling) id(parent mta.ID) mta.ID {
+	switch {
+	case len(t.Failed) > 0:
+		return parent.Child('F', t.Failed[0])
+	case len(t.Delayed) > 0:
+		return parent.Child('D', t.Delayed[0])
+	}
+	return parent.Child('S', t.Succeeded[0])
+}
+
+// Report makes a report about recipients of m, at least one, and commits it. The order is what keeps everything
+// reported once: what became of them lasts, then the report, then the note that they were reported; only then is the
+// report returned, to be scheduled. Where the last step fails the report is returned beside the error: it may be
+// scheduled once Flush succeeds.
+func (s *Store) Report(m *Message, t Telling, build Build) (*Message, error) {
 	if err := s.Flush(); err != nil {
 		return nil, err
 	}
-	id := m.id.Child('F', rcpts[0])
+	id, rcpts := t.id(m.id), slices.Concat(t.Failed, t.Succeeded)
 	child, err := s.make(id, func(w io.Writer) (*mta.Envelope, error) {
 		env, err := build(id, w)
 		if err == nil {
-			env.Report = &mta.Report{Parent: m.id, Rcpts: rcpts}
+			env.Report = &mta.Report{Parent: m.id, Rcpts: rcpts, Delayed: t.Delayed}
 		}
 		return env, err
 	})
@@ -35,15 +51,16 @@ func (s *Store) Report(m *Message, rcpts []int, build Build) (*Message, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.record(m, entry{ID: m.id, Reported: rcpts})
+	s.record(m, entry{ID: m.id, Reported: rcpts, Delayed: t.Delayed})
 	s.mu.Unlock()
 	return child, s.Flush()
 }
 
 // Expand records that recipient i is an alias: members become recipients of the same message, behind the others.
 // Members off this host become a message of their own, which forward builds; nil when there are none. The expansion
-// lasts when Expand returns without an error, so that no later edit of the aliases gives a member another number.
-func (s *Store) Expand(m *Message, i int, members []mta.Recipient, forward Build) (*Message, error) {
+// lasts when Expand returns without an error, so that no later edit of the aliases gives a member another number. With
+// tell the sender is to be told of it, in this word.
+func (s *Store) Expand(m *Message, i int, members []mta.Recipient, tell string, forward Build) (*Message, error) {
 	var child *Message
 	if forward != nil {
 		id := m.id.Child('X', i)
@@ -51,7 +68,7 @@ func (s *Store) Expand(m *Message, i int, members []mta.Recipient, forward Build
 		child, err = s.make(id, func(w io.Writer) (*mta.Envelope, error) {
 			env, err := forward(id, w)
 			if err == nil {
-				env.Expands = &mta.Expansion{Parent: m.id, Rcpt: i, Members: members}
+				env.Expands = &mta.Expansion{Parent: m.id, Rcpt: i, Members: members, Tell: tell}
 			}
 			return env, err
 		})
@@ -60,13 +77,13 @@ func (s *Store) Expand(m *Message, i int, members []mta.Recipient, forward Build
 		}
 	}
 	s.mu.Lock()
-	s.expand(m, i, members)
+	s.expand(m, i, members, tell)
 	s.mu.Unlock()
 	return child, s.Flush()
 }
 
-func (s *Store) expand(m *Message, i int, members []mta.Recipient) {
-	s.record(m, entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Base: len(m.rcpts), Members: members})
+func (s *Store) expand(m *Message, i int, members []mta.Recipient, tell string) {
+	s.record(m, entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Tell: tell, Base: len(m.rcpts), Members: members})
 }
 
 // make commits a message of queue-runner's own.

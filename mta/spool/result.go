@@ -14,6 +14,7 @@ type Result struct {
 	Outcome mta.Outcome
 	Next    time.Time // of a deferral: when to try again
 	Quiet   bool      // of a failure: nobody is to be told
+	Tell    string    // of a success: the sender is to be told of it, in this word; "" = is not
 }
 
 // Record writes down what became of recipient i. It does not wait for the disk and does not fail: what cannot be
@@ -23,15 +24,25 @@ func (s *Store) Record(m *Message, i int, res Result) {
 	defer s.mu.Unlock()
 	r := &m.rcpts[i]
 	e := entry{ID: m.id, R: i, N: r.n + 1, State: res.Outcome.Status.String(), Next: res.Next, Quiet: res.Quiet, Tries: r.tries + 1}
+	if res.Outcome.Status == mta.Delivered {
+		e.Tell = res.Tell
+	}
 	e.fill(&res.Outcome)
 	s.record(m, e)
+}
+
+// Hold keeps a message from being tried, or lets it go where the reason is "". It lasts once Flush succeeds.
+func (s *Store) Hold(m *Message, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record(m, entry{ID: m.id, N: m.holds + 1, Hold: &reason})
 }
 
 // record applies an entry and writes it to the journal and, of a spilled message, to its ID.log.
 func (s *Store) record(m *Message, e entry) {
 	m.apply(e)
 	k := kindResult
-	if e.Reported != nil {
+	if e.isReport() {
 		k = kindReported
 	}
 	b := e.bytes()

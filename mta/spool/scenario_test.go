@@ -116,16 +116,15 @@ func (w *world) verifyMail() {
 			switch g.kinds[i] {
 			case 'L':
 				w.verifyLocal(g, p, present)
-			case 'A', 'X':
+			case 'A', 'X', 'E':
 				w.verifyMembers(g, i, present)
-			case 'R', 'D':
+			case 'R', 'D', 'S', 'N':
 				if d := w.part(p); g.state == "acked" && d.count == 0 {
 					w.fail("1: %v was accepted and never delivered", p)
 				}
-			case 'F':
-				if got := w.reports[p]; g.state == "acked" && got != 1 || got > 1 {
-					w.fail("3: the failure of %v was reported %d times", p, got)
-				}
+			}
+			if got := w.reports[p]; strings.IndexByte("FSNE", g.kinds[i]) >= 0 && (g.state == "acked" && got != 1 || got > 1) {
+				w.fail("3: %v was reported %d times", p, got)
 			}
 		}
 	}
@@ -158,7 +157,7 @@ func (w *world) verifyMembers(g *ghost, i int, present map[part]int) {
 			members++
 		}
 	}
-	want := 2*strings.Count(g.kinds, "A") + strings.Count(g.kinds, "X")
+	want := 2*strings.Count(g.kinds, "A") + strings.Count(g.kinds, "X") + strings.Count(g.kinds, "E")
 	if g.state == "acked" && members < want || members > want {
 		w.fail("3: the aliases of %s have %d members, %d were delivered", g.id, want, members)
 	}

@@ -373,13 +373,13 @@ func (s *Store) settleParents(c *recovery) error {
 func (s *Store) settleParent(env *mta.Envelope) {
 	if e := env.Report; e != nil {
 		if p := s.parent(e.Parent); p != nil {
-			s.settleReport(p, e.Rcpts)
+			s.settleReport(p, e)
 		}
 	}
 	if e := env.Expands; e != nil {
 		p := s.parent(e.Parent)
 		if p != nil && e.Rcpt >= 0 && e.Rcpt < len(p.rcpts) && p.rcpts[e.Rcpt].state != rcptExpanded {
-			s.expand(p, e.Rcpt, e.Members)
+			s.expand(p, e.Rcpt, e.Members, e.Tell)
 		}
 	}
 }
@@ -391,11 +391,13 @@ func (s *Store) parent(id mta.ID) *Message {
 	return nil
 }
 
-func (s *Store) settleReport(p *Message, rcpts []int) {
-	due := slices.ContainsFunc(rcpts, func(i int) bool {
-		return i >= 0 && i < len(p.rcpts) && p.rcpts[i].state == rcptFailed
-	})
-	if due {
-		s.record(p, entry{ID: p.id, Reported: rcpts})
+func (s *Store) settleReport(p *Message, r *mta.Report) {
+	about := func(rcpts []int, due func(*rcpt) bool) bool {
+		return slices.ContainsFunc(rcpts, func(i int) bool { return i >= 0 && i < len(p.rcpts) && due(&p.rcpts[i]) })
+	}
+	rcpts := r.Rcpts
+	if about(rcpts, func(r *rcpt) bool { return r.state == rcptFailed || r.tell != "" }) ||
+		about(r.Delayed, func(r *rcpt) bool { return !r.late && !r.state.settled() }) {
+		s.record(p, entry{ID: p.id, Reported: rcpts, Delayed: r.Delayed})
 	}
 }

@@ -199,6 +199,9 @@ func (s *Store) arrive(a *arrival) *Message {
 // learn takes the number of recipients from the envelope.
 func (m *Message) learn(env *mta.Envelope) {
 	m.known = true
+	if m.holds == 0 {
+		m.hold = env.Hold
+	}
 	m.grow(len(env.Rcpts))
 }
 

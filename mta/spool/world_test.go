@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,8 @@ type delivery struct {
 }
 
 // address returns the recipient of a kind: L a mailbox, R remote, F remote and refused, D remote and deferred once, W
-// deferred for ever, A an alias with two mailboxes, X an alias with a mailbox and a member elsewhere.
+// deferred for ever, A an alias with two mailboxes, X an alias with a mailbox and a member elsewhere. A report is due
+// about these: S remote, E an alias with a mailbox, N remote, and deferred until the sender was told of the delay.
 func address(kind byte, i int) mta.Address {
 	return mta.Address{Local: fmt.Sprintf("%c%d", kind+32, i), Domain: "x.example"}
 }
@@ -211,7 +213,7 @@ func (w *world) localPart(p part) bool {
 
 // ---- smtpd
 
-var shapes = []string{"L", "R", "LR", "F", "D", "LD", "FF", "LF", "RW", "A", "X", "LW", "LL", "DF", "AX"}
+var shapes = []string{"L", "R", "LR", "F", "D", "LD", "FF", "LF", "RW", "A", "X", "LW", "LL", "DF", "AX", "S", "N", "E", "LS", "NF"}
 
 func (w *world) accept() {
 	finish, commit := w.begin()
@@ -297,14 +299,14 @@ func (w *world) try(m *spool.Message, l *spool.Loaded, i int, r spool.Rcpt) {
 	switch kind := kindOf(r.Address); {
 	case kind == 'L':
 		w.deliverLocal(m, l, i, r)
-	case kind == 'A' || kind == 'X':
+	case kind == 'A' || kind == 'X' || kind == 'E':
 		w.expand(m, l, i, kind)
 	case kind == 'F':
 		w.store.Record(m, i, spool.Result{Outcome: mta.Outcome{Status: mta.Failed, Code: 550, Text: "no"}})
-	case kind == 'W' || kind == 'D' && r.Tries == 0:
+	case kind == 'W' || kind == 'D' && r.Tries == 0 || kind == 'N' && !r.Late:
 		w.store.Record(m, i, spool.Result{Outcome: mta.Outcome{Code: 450, Text: "later"}, Next: w.now.Add(time.Minute)})
 	default:
-		w.deliverRemote(m, l, p)
+		w.deliverRemote(m, l, p, map[bool]string{true: "relayed"}[kind == 'S'])
 	}
 }
 
@@ -345,7 +347,7 @@ func (w *world) deliverLocal(m *spool.Message, l *spool.Loaded, i int, r spool.R
 	w.store.Deposited(m, i, receipt.Dev, receipt.Dir)
 }
 
-func (w *world) deliverRemote(m *spool.Message, l *spool.Loaded, p part) {
+func (w *world) deliverRemote(m *spool.Message, l *spool.Loaded, p part, tell string) {
 	d := w.part(p)
 	d.count++
 	d.written, d.lasting = false, false
@@ -353,11 +355,11 @@ func (w *world) deliverRemote(m *spool.Message, l *spool.Loaded, p part) {
 		w.fail("3: %v is delivered %d times", p, d.count)
 	}
 	if rep := l.Envelope.Report; rep != nil && d.count == 1 {
-		for _, i := range rep.Rcpts {
+		for _, i := range slices.Concat(rep.Rcpts, rep.Delayed) {
 			w.reports[part{rep.Parent, i}]++
 		}
 	}
-	w.store.Record(m, p.i, spool.Result{Outcome: mta.Outcome{Status: mta.Delivered, Code: 250}})
+	w.store.Record(m, p.i, spool.Result{Outcome: mta.Outcome{Status: mta.Delivered, Code: 250}, Tell: tell})
 	d.written = w.crashed == ""
 }
 
@@ -377,7 +379,11 @@ func (w *world) expand(m *spool.Message, l *spool.Loaded, i int, kind byte) {
 			return &mta.Envelope{Role: mta.RoleForward, Rcpts: []mta.Recipient{{Address: address('R', 40)}}}, err
 		}
 	}
-	child, err := w.store.Expand(m, i, members, forward)
+	tell := ""
+	if kind == 'E' {
+		tell = "expanded"
+	}
+	child, err := w.store.Expand(m, i, members, tell, forward)
 	w.made(child, err)
 }
 
@@ -395,17 +401,22 @@ func (w *world) report(m *spool.Message) {
 		return
 	}
 	defer l.Close()
-	var failed []int
+	var t spool.Telling
 	for i, r := range l.Rcpts {
-		if r.State == spool.Failure {
-			failed = append(failed, i)
+		switch {
+		case r.State == spool.Failure:
+			t.Failed = append(t.Failed, i)
+		case r.State == spool.Success:
+			t.Succeeded = append(t.Succeeded, i)
+		case r.State == spool.ToDo && !r.Late && r.Tries > 0 && kindOf(r.Address) == 'N':
+			t.Delayed = append(t.Delayed, i)
 		}
 	}
-	if len(failed) == 0 || w.crashed != "" {
+	if len(t.Failed)+len(t.Succeeded)+len(t.Delayed) == 0 || w.crashed != "" {
 		return
 	}
-	child, err := w.store.Report(m, failed, func(id mta.ID, c io.Writer) (*mta.Envelope, error) {
-		_, err := fmt.Fprintf(c, "Subject: report %s\r\n\r\n%v\r\n", id, failed)
+	child, err := w.store.Report(m, t, func(id mta.ID, c io.Writer) (*mta.Envelope, error) {
+		_, err := fmt.Fprintf(c, "Subject: report %s\r\n\r\n%v\r\n", id, t)
 		return &mta.Envelope{Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: address('R', 0)}}}, err
 	})
 	w.made(child, err)
