@@ -24,37 +24,36 @@ const maxPiece = MaxText - len("550-5.999.999 \r\n")
 // MaxText, everything that is no printable character replaced by "?". UTF-8 passes where utf8OK, which is after a MAIL
 // with SMTPUTF8 (RFC 6531 3.7.4).
 func AppendReply(dst []byte, r mta.Reply, utf8OK bool) []byte {
-	lines := pieces(r.Text, utf8OK)
-	for i, line := range lines {
-		dst = strconv.AppendInt(dst, int64(r.Code), 10)
-		if i < len(lines)-1 {
-			dst = append(dst, '-')
-		} else {
-			dst = append(dst, ' ')
-		}
-		if r.Enhanced != "" {
-			dst = append(append(dst, r.Enhanced...), ' ')
-		}
-		dst = append(append(dst, line...), '\r', '\n')
-	}
-	return dst
-}
-
-func pieces(text string, utf8OK bool) []string {
-	var out []string
-	for line := range strings.SplitSeq(text, "\n") {
+	for text := r.Text; ; {
+		line, rest, more := strings.Cut(text, "\n")
 		line = Printable(line, utf8OK)
 		for len(line) > maxPiece {
 			n := maxPiece
 			for n > maxPiece-utf8.UTFMax && !utf8.RuneStart(line[n]) {
 				n--
 			}
-			out = append(out, line[:n])
+			dst = appendLine(dst, r, line[:n], true)
 			line = line[n:]
 		}
-		out = append(out, line)
+		dst = appendLine(dst, r, line, more)
+		if !more {
+			return dst
+		}
+		text = rest
 	}
-	return out
+}
+
+func appendLine(dst []byte, r mta.Reply, line string, more bool) []byte {
+	dst = strconv.AppendInt(dst, int64(r.Code), 10)
+	if more {
+		dst = append(dst, '-')
+	} else {
+		dst = append(dst, ' ')
+	}
+	if r.Enhanced != "" {
+		dst = append(append(dst, r.Enhanced...), ' ')
+	}
+	return append(append(dst, line...), '\r', '\n')
 }
 
 // Printable replaces all that is not printable by "?", and all beyond ASCII too unless utf8OK.

@@ -237,6 +237,9 @@ func (s *session) enlarge() []byte {
 		held, _ := s.br.Peek(s.br.Buffered())
 		s.big.br.Reset(io.MultiReader(bytes.NewReader(bytes.Clone(held)), s.c))
 		s.br = s.big.br
+		if len(held) > 0 {
+			_, _ = s.br.Peek(1) // moves all of it: a chunk of no octets reads nothing, and shrink looks at what is buffered
+		}
 	}
 	return s.big.out[:]
 }

@@ -146,7 +146,7 @@ func (s *session) who() maillog.SMTPSession {
 
 // write queues a reply; it goes out before the session next waits.
 func (s *session) write(r mta.Reply) {
-	_, _ = s.c.out.Write(smtp.AppendReply(nil, r, s.tx.utf8)) // the error stays in out and ends the next read
+	_, _ = s.c.out.Write(smtp.AppendReply(s.c.out.AvailableBuffer(), r, s.tx.utf8)) // the error stays in out and ends the next read
 }
 
 // fail ends the session because of a connection's error.
