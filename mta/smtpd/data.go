@@ -248,8 +248,14 @@ func (s *session) enlarge() []byte {
 func (s *session) shrink() {
 	if s.big != nil && s.br.Buffered() == 0 {
 		s.release()
-		s.br = bufio.NewReaderSize(s.c, smallBuffer)
+		s.freshReader()
 	}
+}
+
+// freshReader puts the small buffer, empty, under the session.
+func (s *session) freshReader() {
+	s.small.Reset(s.c)
+	s.br = s.small
 }
 
 func (s *session) release() {

@@ -25,8 +25,10 @@ type session struct {
 	o   *Options
 	l   *Listener
 	c   *conn
-	br  *bufio.Reader // of c: small, or big.br
+	br  *bufio.Reader // small or big.br
 	big *block        // lent while content comes, nil otherwise
+
+	small *bufio.Reader // of c
 
 	id      string
 	remote  netip.AddrPort // of a network client
@@ -67,7 +69,8 @@ func newSession(o *Options, l *Listener, c *conn) *session {
 	if n, ok := o.Sizes[l.Name]; ok {
 		size = n
 	}
-	return &session{o: o, l: l, maxSize: size, c: c, br: bufio.NewReaderSize(c, smallBuffer), id: newSessionID()}
+	small := bufio.NewReaderSize(c, smallBuffer)
+	return &session{o: o, l: l, maxSize: size, c: c, br: small, small: small, id: newSessionID()}
 }
 
 // newSessionID returns 13 characters that no other session in the log has.

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -104,7 +103,7 @@ func (s *session) startTLS() bool {
 	state := over.ConnectionState()
 	s.tls = &state
 	s.release()
-	s.br = bufio.NewReaderSize(s.c, smallBuffer)
+	s.freshReader()
 	s.helo, s.esmtp, s.login = "", false, ""
 	if s.peer != nil {
 		s.login = s.peer.Login
