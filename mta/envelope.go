@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,6 +134,13 @@ func (e *Envelope) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads an envelope of this or an older version; ErrNewer for a newer one.
 func (e *Envelope) UnmarshalJSON(b []byte) error {
 	var f envelopeFields
+	strict := json.NewDecoder(bytes.NewReader(b))
+	strict.DisallowUnknownFields()
+	if strict.Decode(&f) == nil && f.V >= 1 && f.V <= EnvelopeVersion { // the usual case, in one reading
+		*e = Envelope(f)
+		return e.check()
+	}
+	f = envelopeFields{}
 	if err := json.Unmarshal(b, &f); err != nil {
 		var v struct {
 			V int `json:"v"`

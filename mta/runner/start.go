@@ -30,7 +30,7 @@ func (s *schedule) takeUp(ctx context.Context) {
 			}
 		})
 	}
-	soon := time.Now().Add(s.set.RetryFirst)
+	soon := time.Now().Add(s.set.RetryFirst/together + time.Minute) // visit.due goes so far ahead
 	for _, m := range found {
 		if ctx.Err() != nil {
 			break
