@@ -46,6 +46,11 @@ func TestGNUSASLLogsIn(t *testing.T) {
 		}
 		p.loggedIn(t, mark, c.mech)
 	}
+	// Without the extended master secret two connections can be made to have the same bindings.
+	noEMS := "--priority=NORMAL:-VERS-TLS1.3:%NO_SESSION_HASH"
+	if status, out := gsasl(append([]string{"--no-cb", noEMS}, alice...)...); status != 0 || !strings.Contains(out, "250 AUTH SCRAM-SHA-256 PLAIN LOGIN") {
+		t.Errorf("TLS 1.2 without the extended master secret: got exit status %d, want no -PLUS to be offered:\n%s", status, out)
+	}
 	for _, args := range [][]string{{"-a", "alice@here.test", "-p", "wrong"}, {"-a", "nobody@here.test", "-p", password},
 		{"--no-cb", "--mechanism=SCRAM-SHA-256", "-a", "alice@here.test", "-p", "wrong"}} {
 		if status, out := gsasl(args...); status == 0 || !strings.Contains(out, "\n535 5.7.8 ") {
