@@ -39,6 +39,7 @@ var floors = []struct {
 	{"mta/mtasts", 2, "policies and their files; knows no SMTP, cmd gives it a dialer"},
 	{"mta/tlsrpt", 2, "counts what others tell it; reports leave through functions that cmd gives it"},
 	{"mta/smtpc", 2, "the client's conversation; knows no MX and no policy"},
+	{"mta/recode", 2, "a message in another form; knows no server"},
 	{"mta/route", 3, "an address to a decision, without doing any of it"},
 	{"mta/local", 3, "one message into one mailbox"},
 	{"mta/remote", 3, "one transaction with one destination"},

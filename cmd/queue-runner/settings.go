@@ -109,7 +109,7 @@ func outbound(c *config.Config) (*remote.Client, error) {
 	o := c.Outbound
 	return remote.New(remote.Options{
 		Resolver: resolver, Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
-		Source: o.Source, Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
+		Source: o.Source, MaxLine: int(o.MaxLine), Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
 	}), nil
 }
 

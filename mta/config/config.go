@@ -211,7 +211,7 @@ type Outbound struct {
 	DANE           bool             `toml:"dane" default:"false" off:"false"`
 	MTASTS         bool             `toml:"mta_sts" default:"false" off:"false"`
 	TLSRPT         bool             `toml:"tlsrpt" default:"false" off:"false"`
-	MaxLine        Size             `toml:"max_line" default:"0" off:"0"`
+	MaxLine        Size             `toml:"max_line" default:"0" min:"0" max:"1MB"`
 	ReuseMax       int              `toml:"reuse_max" default:"100" min:"1" max:"10000"`
 	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"5s" min:"0" max:"5m"`
 	SmartHost      Target           `toml:"smart_host"` // the zero Target: none

@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/recode"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -14,6 +17,7 @@ import (
 type shape struct {
 	eightBit bool
 	header8  bool // in the header
+	longest  int  // octets of the longest line, counted where Options.MaxLine asks for it
 }
 
 // look reads the content once.
@@ -25,8 +29,12 @@ func (d *delivery) look() (shape, error) {
 	d.r.Content.Reset()
 	buf := make([]byte, min(32<<10, max(d.r.Content.Size(), 1)))
 	header, line := true, 0 // line: octets of the current line, less CR
+	length := 0
 	for {
 		n, err := d.r.Content.Read(buf)
+		if d.opt.MaxLine > 0 {
+			length = s.measure(buf[:n], length)
+		}
 		for i, c := range buf[:n] {
 			if !header {
 				s.eightBit = s.eightBit || !ascii(buf[i:n])
@@ -44,13 +52,68 @@ func (d *delivery) look() (shape, error) {
 				line++
 			}
 		}
-		if err == io.EOF || s.eightBit && !header {
+		if err == io.EOF || s.eightBit && !header && d.opt.MaxLine == 0 {
 			d.shape = &s
 			return s, nil
 		}
 		if err != nil {
 			return s, err
 		}
+	}
+}
+
+// measure looks for the longest line; length is that of the line which goes on.
+func (s *shape) measure(b []byte, length int) int {
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return length + len(b)
+		}
+		s.longest = max(s.longest, length+i-1) // less CR
+		b, length = b[i+1:], 0
+	}
+	return length
+}
+
+// fit returns the content in the form that the server takes, and its shape: 8-bit content becomes 7-bit (RFC 6152 3),
+// long lines become shorter ones, and a header with UTF-8 one without, where no address of the envelope needs SMTPUTF8
+// anyway. What cannot be is an error.
+func (d *delivery) fit(c *smtpc.Client, s shape) (Content, shape, error) {
+	n := recode.Need{SevenBit: s.eightBit && !c.Extensions().Has("8BITMIME"), ASCII: s.header8 && d.r.SMTPUTF8 && !c.Extensions().Has("SMTPUTF8")}
+	if s.longest > d.opt.MaxLine {
+		n.MaxLine = d.opt.MaxLine
+	}
+	if n == (recode.Need{}) {
+		return d.r.Content, s, nil
+	}
+	if d.recoded == nil || d.need != n {
+		d.drop()
+		r, err := recode.New(d.r.Content, n)
+		switch {
+		case errors.Is(err, recode.ErrAddress):
+			return nil, s, fmt.Errorf("%w: %w", smtpc.ErrNoUTF8, err)
+		case errors.Is(err, recode.ErrSigned) || errors.Is(err, recode.ErrForm):
+			if n.SevenBit {
+				return nil, s, fmt.Errorf("%w: %w", smtpc.ErrNo8Bit, err)
+			} else if n.ASCII {
+				return nil, s, fmt.Errorf("%w: %w", smtpc.ErrNoUTF8, err)
+			}
+			return d.r.Content, s, nil // long lines may stay
+		case err != nil:
+			return nil, s, fmt.Errorf("%w: %w", smtpc.ErrContent, err)
+		}
+		d.recoded, d.need = r, n
+	}
+	s.eightBit = s.eightBit && !n.SevenBit
+	s.header8 = s.header8 && !n.SevenBit && !n.ASCII
+	return d.recoded, s, nil
+}
+
+// drop ends the use of a form that is not needed any more.
+func (d *delivery) drop() {
+	if d.recoded != nil {
+		d.recoded.Close()
+		d.recoded = nil
 	}
 }
 
@@ -68,8 +131,8 @@ func ascii(b []byte) bool {
 
 // message makes a transaction for the recipients that are open; index tells which they are. A recipient whose address
 // the server cannot take is settled.
-func (d *delivery) message(p peer, c *smtpc.Client, s shape) (m smtpc.Message, index []int) {
-	m = smtpc.Message{From: aLabels(d.r.Sender), Size: d.r.Content.Size(), EightBit: s.eightBit, Content: d.r.Content}
+func (d *delivery) message(p peer, c *smtpc.Client, content Content, s shape) (m smtpc.Message, index []int) {
+	m = smtpc.Message{From: aLabels(d.r.Sender), Size: content.Size(), EightBit: s.eightBit, Content: content}
 	m.SMTPUTF8 = !m.From.IsASCII() || d.r.SMTPUTF8 && s.header8
 	m.Ret, m.EnvID, m.By, m.RequireTLS = d.r.Ret, d.r.EnvID, d.r.By, d.r.RequireTLS && d.relays()
 	for i, r := range d.r.Rcpts {

@@ -13,6 +13,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/dane"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/mtasts"
+	"github.com/posthouse-mail/posthouse/mta/recode"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -69,6 +70,7 @@ type Options struct {
 	ReuseIdle time.Duration
 	Spread    time.Duration  // after this long no further address is begun with; default 10 min
 	Total     time.Duration  // limit of one Deliver; default 1 h
+	MaxLine   int            // octets of a line of a body, from which it is encoded; 0 = they go as they are
 	MaxTry    int            // addresses that one Deliver connects to; default 10
 	Limits    smtpc.Timeouts // of the dialogue
 	Now       func() time.Time
@@ -140,6 +142,7 @@ func (c *Client) Deliver(ctx context.Context, r Request) (out []mta.Outcome, up 
 	for i := range r.Rcpts {
 		d.open[i] = true
 	}
+	defer d.drop()
 	d.walk(ctx)
 	return d.out, d.judged || ctx.Err() != nil || d.last.Status != mta.Deferred
 }
@@ -157,7 +160,10 @@ type delivery struct {
 	last   mta.Outcome // what those are told that no host has decided on
 	said   bool        // last is set
 	shape  *shape
-	fields *fields
+
+	recoded *recode.Reader // the content in another form, nil = it was not needed so far
+	need    recode.Need    // ... which
+	fields  *fields
 
 	policies map[string]verdict // by host
 	sts      *mtasts.Policy

@@ -411,13 +411,14 @@ func TestWhatTheServerCannotTake(t *testing.T) {
 		want string
 		mail string
 	}{
-		{"8-bit content", nil, body8, "x@d.test", "failed 554 5.6.3", ""},
+		{"8-bit content, signed", nil, "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xc3\xbc\r\n--b--\r\n", "x@d.test", "failed 554 5.6.3", ""},
 		{"8-bit content, offered", []string{"8BITMIME"}, body8, "x@d.test", "delivered 250 2.0.0 by d.test", "FROM:<alice@our.test> BODY=8BITMIME"},
 		{"7-bit content, offered", []string{"8BITMIME"}, text, "x@d.test", "delivered 250 2.0.0 by d.test", "FROM:<alice@our.test>"},
 		{"too large", []string{"SIZE 5"}, text, "x@d.test", "failed 552 5.3.4", ""},
 		{"local part", []string{"8BITMIME"}, text, "ü@d.test", "failed 553 5.6.7", ""},
 		{"local part, offered", []string{"8BITMIME", "SMTPUTF8"}, text, "ü@d.test", "delivered 250 2.0.0 by d.test", "FROM:<alice@our.test> SMTPUTF8"},
-		{"header", []string{"8BITMIME"}, header8, "x@d.test", "failed 553 5.6.7", ""},
+		{"address in the header", []string{"8BITMIME"}, "To: \xc3\xbc@d.test\r\n\r\nx\r\n", "x@d.test", "failed 553 5.6.7", ""},
+		{"header, local part", []string{"8BITMIME"}, header8, "ü@d.test", "failed 553 5.6.7", ""},
 		{"domain alone", nil, text, "x@bücher.test", "delivered 250 2.0.0 by d.test", "FROM:<alice@our.test>"},
 	} {
 		n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")
@@ -425,6 +426,27 @@ func TestWhatTheServerCannotTake(t *testing.T) {
 		n.expect(c.what, n.sendTo(mta.Destination{Domain: "d.test"}, c.body, c.rcpt), c.want)
 		if m := s.Messages(); c.mail != "" && (len(m) != 1 || m[0].Mail != c.mail || m[0].Data != c.body) {
 			t.Errorf("%s: got %+v, want MAIL %s", c.what, m, c.mail)
+		}
+	}
+	for _, c := range []struct {
+		what string
+		ext  []string
+		body string
+		mail string
+		want string
+	}{
+		{"8-bit content", nil, body8, "FROM:<alice@our.test>", "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n"},
+		{"header", []string{"8BITMIME"}, "Subject: \xc3\xbc\r\n\r\n\xc3\xbc\r\n", "FROM:<alice@our.test> BODY=8BITMIME", "Subject: =?utf-8?b?w7w=?=\r\n\r\n\xc3\xbc\r\n"},
+		{"both", []string{"SIZE 1000"}, "Subject: \xc3\xbc\r\n\r\n\xc3\xbc\r\n", "FROM:<alice@our.test> SIZE=142", "Subject: =?utf-8?b?w7w=?=\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n"},
+		{"long line", []string{"8BITMIME"}, "A: b\r\n\r\n" + strings.Repeat("x", 101) + "\r\n", "FROM:<alice@our.test>", "A: b\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + strings.Repeat("x", 75) + "=\r\n" + strings.Repeat("x", 26) + "\r\n"},
+		{"line that is short enough", []string{"8BITMIME"}, "A: b\r\n\r\n" + strings.Repeat("x", 100) + "\r\n", "FROM:<alice@our.test>", "A: b\r\n\r\n" + strings.Repeat("x", 100) + "\r\n"},
+	} {
+		n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")
+		n.opt.MaxLine = 100
+		s := n.host("192.0.2.1", &mtatest.Sink{Extensions: c.ext})
+		n.expect(c.what, n.sendTo(mta.Destination{Domain: "d.test"}, c.body, "x@d.test"), "delivered 250 2.0.0 by d.test")
+		if m := s.Messages(); len(m) != 1 || m[0].Mail != c.mail || m[0].Data != c.want {
+			t.Errorf("%s: got %+v, want MAIL %s and %q", c.what, m, c.mail, c.want)
 		}
 	}
 	n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")

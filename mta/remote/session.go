@@ -162,17 +162,25 @@ func (d *delivery) startTLS(c *smtpc.Client, a *attempt) error {
 // recipients in one (RFC 5321 4.5.3.1.10). Recipients that it leaves open are for the next host. Usable says that the
 // connection is good for another message, served that the server has taken the message or judged it.
 func (d *delivery) transact(ctx context.Context, s *session) (usable, served bool) {
-	content, err := d.look()
-	if err != nil {
-		d.settleAll(d.deferred(451, "4.3.0", "message cannot be read just now", err))
+	asked, err := d.look()
+	content, form, ferr := d.r.Content, asked, error(nil)
+	if err == nil {
+		content, form, ferr = d.fit(s.Client, asked)
+	}
+	switch {
+	case err != nil || errors.Is(ferr, smtpc.ErrContent):
+		d.settleAll(d.deferred(451, "4.3.0", "message cannot be read just now", errors.Join(err, ferr)))
+		return true, true
+	case ferr != nil:
+		d.settleAll(d.unfit(s.peer, s.Client, ferr))
 		return true, true
 	}
 	for again := true; again; {
-		m, index := d.message(s.peer, s.Client, content)
+		m, index := d.message(s.peer, s.Client, content, form)
 		if len(index) == 0 {
 			return true, true
 		}
-		d.r.Content.Reset()
+		content.Reset()
 		results, ok, err := s.Send(m)
 		if err != nil {
 			d.settleAll(d.unfit(s.peer, s.Client, err))
