@@ -12,6 +12,12 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
+// Exit codes of the commands that ask queue-runner.
+const (
+	exitNoInput     = 66 // no such message
+	exitUnavailable = 69 // queue-runner is not there
+)
+
 // exitFound is the exit code of a check that has found something.
 const exitFound = 1
 
@@ -23,7 +29,7 @@ func newQueue() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return errors.New("queue: no command given") },
 	}
-	cmd.AddCommand(newQueueCheck())
+	cmd.AddCommand(newQueueList(), newQueueShow(), newQueueCat(), newQueueCheck())
 	return cmd
 }
 

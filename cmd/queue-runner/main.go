@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/control"
 	"github.com/posthouse-mail/posthouse/mta/daemon"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/runner"
@@ -44,6 +45,10 @@ func run(ctx context.Context, app *daemon.App) error {
 		}
 		return err
 	})
+	answer, err := controlSocket(app, c, control.NewServer(store, r))
+	if err != nil {
+		return err
+	}
 	woken, ready := make(chan struct{}, 1), make(chan struct{})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return spool.ListenTrigger(ctx, c.Spool.Path, woken) })
@@ -56,7 +61,17 @@ func run(ctx context.Context, app *daemon.App) error {
 			return nil
 		}
 	})
+	g.Go(func() error { return answer(ctx) })
 	return g.Wait()
+}
+
+// controlSocket opens the socket that operators ask.
+func controlSocket(app *daemon.App, c *config.Config, s *control.Server) (serve func(context.Context) error, err error) {
+	ln, err := app.Listen("unix:"+filepath.Join(c.Run, "queue", control.SocketName), control.SocketMode)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return s.Serve(ctx, ln) }, nil
 }
 
 // open takes the spool. Another queue-runner may be about to end: trying again later is all there is to do.

@@ -91,11 +91,14 @@ type Runner struct {
 	log    *maillog.Log
 	set    Settings
 	reload chan Settings
+
+	questions chan func(*schedule)
+	ended     chan struct{} // closed at the end of Run
 }
 
 // New returns a Runner. Nothing happens before Run.
 func New(store Store, log *maillog.Log, s Settings) *Runner {
-	return &Runner{store: store, log: log, set: s, reload: make(chan Settings, 1)}
+	return &Runner{store: store, log: log, set: s, reload: make(chan Settings, 1), questions: make(chan func(*schedule)), ended: make(chan struct{})}
 }
 
 // Reload puts new settings in force for what begins after it; deliveries under way go on with the old ones. It does not
@@ -114,6 +117,7 @@ func (r *Runner) Reload(s Settings) {
 // once what an earlier run left is in order and scheduled. woken is the trigger: a value says that there may be new
 // messages. The error is of the last write to the spool; what could not be written will be found out by the next start.
 func (r *Runner) Run(ctx context.Context, woken <-chan struct{}, ready func()) error {
+	defer close(r.ended)
 	s := newSchedule(r)
 	defer s.cut()
 	s.takeUp(ctx)

@@ -30,6 +30,7 @@ type schedule struct {
 	log     *maillog.Log
 	set     *Settings
 	reload  <-chan Settings
+	asked   <-chan func(*schedule)
 	work    context.Context // of deliveries
 	cut     context.CancelFunc
 	events  chan event
@@ -71,7 +72,7 @@ type event interface{ apply(s *schedule) }
 func newSchedule(r *Runner) *schedule {
 	set := r.set
 	s := &schedule{
-		store: r.store, log: r.log, set: &set, reload: r.reload, events: make(chan event),
+		store: r.store, log: r.log, set: &set, reload: r.reload, asked: r.questions, events: make(chan event),
 		items: map[*spool.Message]*item{}, names: map[mta.Destination]*name{}, sites: map[string]*site{},
 	}
 	s.work, s.cut = context.WithCancel(context.Background())
@@ -110,6 +111,8 @@ func (s *schedule) loop(ctx context.Context, woken <-chan struct{}) {
 			s.upkeep.pollAt = time.Time{}
 		case set := <-s.reload:
 			s.adopt(set)
+		case do := <-s.asked:
+			do(s)
 		case <-timer.C:
 		case e := <-s.events:
 			s.running--

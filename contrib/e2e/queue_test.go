@@ -1,0 +1,132 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// queued is one line of `posthouse queue list --json`.
+type queued struct {
+	ID     string
+	Sender string
+	Status string
+	Why    string
+	Next   time.Time
+	Rcpts  []struct {
+		Address string
+		State   string
+		Tries   int
+	}
+}
+
+// ask runs `posthouse queue` and wants a good end.
+func (i *instance) ask(args ...string) string {
+	i.t.Helper()
+	status, out := i.tryAsk(args...)
+	if status != 0 {
+		i.t.Fatalf("posthouse queue %s: status %d\n%s", strings.Join(args, " "), status, out)
+	}
+	return out
+}
+
+func (i *instance) tryAsk(args ...string) (int, string) {
+	i.t.Helper()
+	return i.posthouse("", append([]string{"queue", args[0], "--config", i.conf}, args[1:]...)...)
+}
+
+// inQueue is what the list has.
+func (i *instance) inQueue(filter ...string) (list []queued) {
+	i.t.Helper()
+	for line := range strings.Lines(i.ask(append([]string{"list", "--json"}, filter...)...)) {
+		var q queued
+		if err := json.Unmarshal([]byte(line), &q); err != nil {
+			i.t.Fatalf("%q: %v", line, err)
+		}
+		list = append(list, q)
+	}
+	return list
+}
+
+// deaf is an instance whose name server does not answer: what is for others waits.
+func deaf(t *testing.T) *instance {
+	t.Helper()
+	return start(t, options{more: "[outbound]\nresolver = [\"127.0.0.1:1\"]\n"})
+}
+
+// wait puts a message into the queue that waits for its second try.
+func (i *instance) wait(content string, to ...string) (id string) {
+	i.t.Helper()
+	c := i.submit(i.t, "alice")
+	defer c.close()
+	id, _, err := c.send([]byte(content), i.address("alice"), to...)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	for _, a := range to {
+		i.queue.await(i.t, "event=deferred id="+id+" to=<"+a+">")
+	}
+	return id
+}
+
+func TestQueueIsListedAndShown(t *testing.T) {
+	t.Parallel()
+	i := deaf(t)
+	if out := i.ask("list"); !strings.Contains(out, "no such message") {
+		t.Errorf("empty list: got %q", out)
+	}
+	if out := i.ask("list", "--mailq"); out != "Mail queue is empty\n" {
+		t.Errorf("empty mailq: got %q", out)
+	}
+	one := i.wait("Subject: one\r\n\r\nfirst\r\n", "x@far.test", "y@near.test")
+	two := i.wait("Subject: two\r\n\r\nsecond\r\n", "x@other.test")
+	list := i.inQueue()
+	if len(list) != 2 || list[0].ID != one || list[1].ID != two {
+		t.Fatalf("got %+v, want %s and %s", list, one, two)
+	}
+	if q := list[0]; q.Status != "deferred" || !strings.Contains(q.Why, "4.4.3") || len(q.Rcpts) != 2 || q.Rcpts[0].Tries != 1 || !q.Next.After(time.Now()) {
+		t.Errorf("got %+v", q)
+	}
+	for _, c := range []struct {
+		filter string
+		want   string
+	}{
+		{"--to=x@FAR.test", one}, {"--to=*@far.test", one}, {"--domain=other.test", two}, {"--older=1h", ""}, {"--status=held", ""},
+		{"--status=deferred", one + two}, {"--reply=4.4.3", one + two}, {"--reply=no such words", ""}, {"--from=<>", ""},
+	} {
+		got := ""
+		for _, q := range i.inQueue(c.filter) {
+			got += q.ID
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", c.filter, got, c.want)
+		}
+	}
+	if status, out := i.tryAsk("list", "--status=lost"); status != 64 || !strings.Contains(out, "allowed: new, active") {
+		t.Errorf("an unknown status: got %d %q", status, out)
+	}
+	if out := i.ask("list", "--mailq"); !strings.Contains(out, one) || !strings.Contains(out, " y@near.test\n") || !strings.HasSuffix(out, " in 2 Requests.\n") {
+		t.Errorf("mailq: got %s", out)
+	}
+	shown := i.ask("show", one)
+	for _, want := range []string{"status    deferred\n", "to        x@far.test: waiting, 1 attempt, next ", "attempt   ", "x@far.test: deferred: 451 4.4.3"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("show: got\n%swant %q in it", shown, want)
+		}
+	}
+	if out := i.ask("cat", one); !strings.HasPrefix(out, "Received: ") || !strings.HasSuffix(out, "Subject: one\r\n\r\nfirst\r\n") {
+		t.Errorf("cat: got %q", out)
+	}
+	if status, out := i.tryAsk("show", "0123456789ABCDAB"); status != 66 || !strings.Contains(out, "no such message") {
+		t.Errorf("show of nothing: got %d %q", status, out)
+	}
+	i.queue.terminate(t)
+	if status, out := i.tryAsk("list"); status != 69 || !strings.Contains(out, "is it running") {
+		t.Errorf("without a queue-runner: got %d %q", status, out)
+	}
+	i.restart(&i.queue)
+	if list := i.inQueue(); len(list) != 2 || list[0].Rcpts[0].Tries != 1 {
+		t.Errorf("after a restart: got %+v", list)
+	}
+}

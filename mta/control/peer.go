@@ -1,0 +1,58 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// nobody is who asks where the kernel does not say.
+const nobody = -1
+
+// uidOf asks the kernel who is at the other end of a Unix socket.
+func uidOf(nc net.Conn) (int, error) {
+	if c, ok := nc.(*counted); ok {
+		nc = c.Conn
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		return nobody, errors.New("peer credentials: not a unix socket")
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return nobody, fmt.Errorf("peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var gerr error
+	err = raw.Control(func(fd uintptr) { cred, gerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, gerr); err != nil {
+		return nobody, fmt.Errorf("peer credentials: %w", err)
+	}
+	return int(cred.Uid), nil
+}
+
+type peerKey struct{}
+
+// connContext keeps with a connection who is at its other end.
+func connContext(ctx context.Context, nc net.Conn) context.Context {
+	uid, err := uidOf(nc)
+	if err != nil {
+		uid = nobody
+	}
+	return context.WithValue(ctx, peerKey{}, uid)
+}
+
+func peer(r *http.Request) int {
+	if uid, ok := r.Context().Value(peerKey{}).(int); ok {
+		return uid
+	}
+	return nobody
+}
+
+// mayAll says who may do all: root, and who runs this program.
+func mayAll(uid int) bool { return uid == 0 || uid == os.Geteuid() }

@@ -1,0 +1,110 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// bare is a spool without messages, and a schedule that does not answer.
+type bare struct{ Spool }
+
+func (bare) Outstanding() []*spool.Message { return nil }
+func (bare) Find(mta.ID) *spool.Message    { return nil }
+
+var errSchedule = errors.New("the schedule does not answer")
+
+func (bare) States(context.Context, []*spool.Message) ([]State, error) { return nil, errSchedule }
+
+// serve returns a client of a server, and how to end that.
+func serve(t *testing.T, s *Server) *Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln) }()
+	c := NewClient(path)
+	t.Cleanup(func() {
+		c.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return c
+}
+
+func status(err error) int {
+	var s *StatusError
+	if errors.As(err, &s) {
+		return s.Status
+	}
+	return 0
+}
+
+func TestOthersListOnly(t *testing.T) {
+	s := NewServer(bare{}, bare{})
+	s.may = func(uid int) bool { return false }
+	c := serve(t, s)
+	if err := c.List(t.Context(), Filter{}, func(*Message) error { return nil }); err != nil {
+		t.Errorf("list: %v", err)
+	}
+	const id = "0123456789ABCDAB"
+	for _, path := range []string{"/queue/" + id, "/queue/" + id + "/content", "/queue/..%2f"} {
+		if _, err := c.do(t.Context(), http.MethodGet, path, nil); status(err) != http.StatusForbidden || !strings.Contains(err.Error(), "may list the queue only") {
+			t.Errorf("%s: got %v, want 403", path, err)
+		}
+	}
+}
+
+func TestRootAndTheOwnerMayAll(t *testing.T) {
+	for uid, want := range map[int]bool{nobody: false, 0: true, 65534: false} {
+		if got := mayAll(uid); got != want {
+			t.Errorf("uid %d: got %v, want %v", uid, got, want)
+		}
+	}
+	c := serve(t, NewServer(bare{}, bare{}))
+	if _, err := c.Show(t.Context(), "0123456789ABCDAB"); status(err) != http.StatusNotFound {
+		t.Errorf("got %v, want 404: the kernel says that this is the same user", err)
+	}
+	if _, err := c.Show(t.Context(), "../../etc"); status(err) != http.StatusBadRequest {
+		t.Errorf("got %v, want 400", err)
+	}
+}
+
+func TestMoreConnectionsThanPlacesWait(t *testing.T) {
+	c := serve(t, NewServer(bare{}, bare{}))
+	var idle []net.Conn
+	for range maxConns + 3 {
+		nc, err := net.Dial("unix", c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, nc)
+	}
+	for _, nc := range idle {
+		nc.Close()
+	}
+	if err := c.List(t.Context(), Filter{}, func(*Message) error { return nil }); err != nil {
+		t.Errorf("list after all have gone: %v", err)
+	}
+}
+
+func TestAnAbsentServerIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	err := NewClient(path).List(t.Context(), Filter{}, nil)
+	if !errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want ErrAbsent with the path", err)
+	}
+}
