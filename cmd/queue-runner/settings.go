@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -58,6 +59,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Search:   local.Deliverer{FS: newListings(durable.OS{}), Host: c.Hostname, Sync: c.Spool.Sync},
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
+		Publish:  publisher(filepath.Join(c.Run, "queue", "status")),
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),
 		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax, DelayNotice: q.DelayNotice,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,

@@ -40,6 +40,10 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
+	ratesFile := filepath.Join(c.State, "smtpd", "rates.json")
+	if err := b.rates.Load(ratesFile); err != nil {
+		app.Log.StateFailed(ratesFile, err)
+	}
 	server := smtpd.New(opt)
 	app.OnReload(func(c *config.Config) error {
 		opt, err := b.options(c)
@@ -55,8 +59,11 @@ func run(ctx context.Context, app *daemon.App) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, listeners...) })
 	g.Go(func() error { return rotate(ctx, writer) })
+	g.Go(func() error { return keepRates(ctx, b.rates, ratesFile, app.Log) })
 	g.Go(app.Ready)
-	return g.Wait()
+	err = g.Wait()
+	saveRates(b.rates, ratesFile, app.Log)
+	return err
 }
 
 // ensureDirs makes what a private instance lacks.

@@ -57,6 +57,22 @@ func startDaemon(t *testing.T) *process {
 	p := &process{dir: dir, conf: filepath.Join(dir, "posthouse.toml"), certs: certs}
 	write(t, p.conf, text)
 	write(t, filepath.Join(dir, "users"), "alice@here.test {PLAIN}secret\n")
+	p.start(t, bin)
+	return p
+}
+
+// restart runs the program anew, once it has ended.
+func (p *process) restart(t *testing.T) {
+	t.Helper()
+	bin := p.Path
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.start(t, bin)
+}
+
+func (p *process) start(t *testing.T, bin string) {
+	t.Helper()
 	p.Cmd = exec.Command(bin, "--config", p.conf)
 	stderr, err := p.StderrPipe()
 	if err != nil {
@@ -65,10 +81,10 @@ func startDaemon(t *testing.T) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	guard := time.AfterFunc(time.Minute, func() { _ = p.Process.Kill() }) // an event that never comes ends the test
-	t.Cleanup(func() { guard.Stop(); _ = p.Process.Kill() })
+	process := p.Process
+	guard := time.AfterFunc(time.Minute, func() { _ = process.Kill() }) // an event that never comes ends the test
+	t.Cleanup(func() { guard.Stop(); _ = process.Kill() })
 	p.log = bufio.NewScanner(stderr)
-	return p
 }
 
 func write(t *testing.T, path, text string) {

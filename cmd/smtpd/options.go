@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"slices"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
-	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/route"
@@ -30,10 +28,11 @@ type builder struct {
 	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
 	unknown      *guard.UnknownDelay
+	rates        *guard.Rates
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log, w *spool.Writer) *builder {
-	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil)}
+	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil), rates: guard.NewRates(nil)}
 }
 
 // options opens what a configuration names. It changes nothing when it fails.
@@ -71,9 +70,10 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		// Handshakes are what costs most: a quarter of what there may be at once, so that the others get on.
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
+	b.rates.SetLimits(rates(p.Rate))
 	return smtpd.Options{
 		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
-		Disk: reserve(c.Spool.Path, uint64(p.ReserveDisk)), Log: b.log, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
+		Disk: b.room(c).check, Rates: b.rates, Log: b.log, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", Policy: rules,
 		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
@@ -111,17 +111,6 @@ func aliases(c *config.Config) map[string]string {
 		}
 	}
 	return m
-}
-
-// reserve asks the spool's disk for its room.
-func reserve(path string, want uint64) func() error {
-	return func() error {
-		free, err := durable.OS{}.Free(path)
-		if err == nil && free < want {
-			err = fmt.Errorf("%s: %d octets free, smtpd.reserve_disk wants %d: make room or lower it", path, free, want)
-		}
-		return err
-	}
 }
 
 // queue is the spool as smtpd sees it.

@@ -149,7 +149,7 @@ type SMTPD struct {
 	RejectOwnDomains    bool           `toml:"reject_own_domains" default:"false"`
 	FutureReleaseMax    time.Duration  `toml:"future_release_max" default:"0" off:"0"`
 	ReserveDisk         Size           `toml:"reserve_disk" default:"100MB" min:"0" max:"1024GB"`
-	MaxQueue            int            `toml:"max_queue" default:"0" off:"0"`
+	MaxQueue            int            `toml:"max_queue" default:"1000000" min:"0" max:"1000000000"`
 	Listen              []SMTPListen   `toml:"listen"`
 	Rate                SMTPRate       `toml:"rate"`
 }
@@ -164,9 +164,9 @@ type SMTPListen struct {
 
 // SMTPRate is the table [smtpd.rate].
 type SMTPRate struct {
-	MessagesPerClient  Rate `toml:"messages_per_client" off:""`
-	MessagesPerLogin   Rate `toml:"messages_per_login" off:""`
-	RecipientsPerLogin Rate `toml:"recipients_per_login" off:""`
+	MessagesPerClient  Rate `toml:"messages_per_client"`
+	MessagesPerLogin   Rate `toml:"messages_per_login" default:"500/h"`
+	RecipientsPerLogin Rate `toml:"recipients_per_login" default:"2000/h"`
 }
 
 // Shared is the table [shared].

@@ -20,3 +20,10 @@ func (t *Turns) State() (taken, clients, waiting int) {
 	defer t.mu.Unlock()
 	return t.taken, len(t.clients), len(t.queue)
 }
+
+// Buckets returns how many are remembered.
+func (r *Rates) Buckets() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.full)
+}

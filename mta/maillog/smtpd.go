@@ -138,3 +138,9 @@ func tlsWords(a, b string) string {
 func (l *Log) AliasesRefused(err error) {
 	l.event(slog.LevelError, "aliases-refused", slog.Any("err", err))
 }
+
+// StateFailed (state-failed, error): a file of what is to outlive a restart cannot be read or written. It goes on without.
+// Fields: path, err.
+func (l *Log) StateFailed(path string, err error) {
+	l.event(slog.LevelError, "state-failed", slog.String("path", path), slog.Any("err", err))
+}

@@ -73,6 +73,8 @@ type Settings struct {
 	Hostname   string                                           // reports come from it
 	Postmaster mta.Address                                      // gets double bounces
 
+	Publish func(mta.QueueStatus) error // tells others of the queue, every QueueStatusEvery; nil: nobody is told
+
 	Lifetime       time.Duration // how long a message is tried
 	BounceLifetime time.Duration // ... one with the null sender
 	RetryFirst     time.Duration

@@ -63,7 +63,8 @@ type schedule struct {
 	congested atomic.Bool // queued is over spillWaiting
 	stopping  bool
 
-	upkeep upkeep
+	upkeep     upkeep
+	publishing publishing
 }
 
 // event is what a worker sends when it has ended.
@@ -143,6 +144,9 @@ func (s *schedule) deadline(now time.Time) time.Time {
 		sooner(s.graves[0].until)
 	}
 	s.upkeep.deadlines(sooner)
+	if s.set.Publish != nil {
+		sooner(s.publishing.at)
+	}
 	return next
 }
 

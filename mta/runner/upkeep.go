@@ -72,6 +72,7 @@ func (u *upkeep) deadlines(sooner func(time.Time)) {
 func (s *schedule) keepUp(now time.Time) {
 	u := &s.upkeep
 	s.flushDue(now)
+	s.publish(now)
 	if early := u.checked.Add(checkpointAfter); u.finished >= checkFinished && early.Before(u.checkAt) && !bool(u.checkBad) {
 		u.checkAt = early
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 )
@@ -80,6 +81,11 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				o.RequireHelo = true
 			case "offer":
 				o.RequireTLS, o.DeliverBy, o.Priority, o.FutureRelease = true, true, true, time.Hour
+			case "rates":
+				rates := guard.NewRates(nil)
+				rates.SetLimits(guard.RateLimits{MessagesPerClient: guard.Rate{N: 2, Per: time.Minute},
+					MessagesPerLogin: guard.Rate{N: 1, Per: 24 * time.Hour}, RecipientsPerLogin: guard.Rate{N: 2, Per: time.Hour}})
+				o.Rates = rates
 			case "strict":
 				o.RefuseEarly = true
 			case "own_domains":

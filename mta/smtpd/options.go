@@ -77,6 +77,7 @@ type Options struct {
 	XclientFrom []netip.Prefix // may use XCLIENT
 
 	Handshakes Handshakes // nil: no bound
+	Rates      Rates      // nil: no limits
 	Policy
 
 	Sizes         map[string]int64 // the largest message by the listener's Name, octets

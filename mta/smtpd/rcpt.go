@@ -57,6 +57,9 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if r := s.policyFor(to); r.Code != 0 {
 		return r, shown
 	}
+	if r := s.rate(); r.Code != 0 {
+		return r, shown
+	}
 	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {
 		return r, shown
 	}

@@ -57,8 +57,9 @@ type transaction struct {
 	utf8   bool
 	auth   string
 	wishes
-	chunks *chunks    // nil before the first BDAT
-	policy *mta.Reply // nil before the first recipient
+	chunks  *chunks    // nil before the first BDAT
+	policy  *mta.Reply // nil before the first recipient
+	counted bool       // by Options.Rates
 }
 
 // smallBuffer holds any command line but AUTH's, and is all that an idle session keeps.

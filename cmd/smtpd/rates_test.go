@@ -1,0 +1,58 @@
+package main_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
+)
+
+const oneTransaction = "S: 220 .*\nC: HELO c.test\nS: 250 .*\nC: MAIL FROM:<a@away.test>\nS: 250 .*\nC: RCPT TO:<alice@here.test>\n"
+
+// TestLimitsOutliveARestart and so does the queue's length, as queue-runner told it.
+func TestLimitsOutliveARestart(t *testing.T) {
+	p := startDaemon(t)
+	addr := p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.event(t, "event=ready")
+	text, err := os.ReadFile(p.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n")
+	_ = p.Process.Signal(syscall.SIGHUP)
+	p.event(t, "event=reloaded")
+	say := func(addr, script string) {
+		t.Helper()
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mtatest.Dialogue(t, nc, oneTransaction+script, nil)
+	}
+	say(addr, "S: 250 .*\n")
+	say(addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
+	_ = p.Process.Signal(syscall.SIGTERM)
+	p.event(t, "event=stopped")
+	if st, err := os.Stat(filepath.Join(p.dir, "state/smtpd/rates.json")); err != nil || st.Mode() != 0o600 {
+		t.Fatalf("got %v, %v; want a file of mode 0600", st, err)
+	}
+
+	p.restart(t)
+	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.event(t, "event=ready")
+	say(addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
+	p.event(t, `event=rejected .* stage=rcpt reply="450 4\.7\.1 .*" from=<a@away\.test> to=<alice@here\.test>`)
+	_ = p.Process.Signal(syscall.SIGTERM)
+	p.event(t, "event=stopped")
+
+	write(t, filepath.Join(p.dir, "state/smtpd/rates.json"), strings.Repeat("x", 100))
+	p.restart(t)
+	p.event(t, "event=state-failed .*rates.json")
+	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.event(t, "event=ready")
+	say(addr, "S: 250 .*\n")
+}

@@ -1,0 +1,43 @@
+package runner
+
+import (
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// publishing tells the world how long the queue is.
+type publishing struct {
+	busy bool
+	at   time.Time
+	bad  trouble
+}
+
+// publish tells Settings.Publish of the queue when it is time.
+func (s *schedule) publish(now time.Time) {
+	p := &s.publishing
+	if s.set.Publish == nil || p.busy || p.at.After(now) {
+		return
+	}
+	p.busy, p.at = true, now.Add(mta.QueueStatusEvery)
+	st, tell := s.status(now), s.set.Publish
+	s.start(func() event { return published{tell(st)} })
+}
+
+// status counts. An id tells when its message came in.
+func (s *schedule) status(now time.Time) mta.QueueStatus {
+	st := mta.QueueStatus{At: now, Messages: len(s.items)}
+	for m := range s.items {
+		if at := m.ID().Time(); st.Oldest.IsZero() || at.Before(st.Oldest) {
+			st.Oldest = at
+		}
+	}
+	return st
+}
+
+type published struct{ err error }
+
+func (e published) apply(s *schedule) {
+	s.publishing.busy = false
+	s.publishing.bad.note(s.log, "status", e.err)
+}
