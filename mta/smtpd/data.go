@@ -17,8 +17,8 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
-// blockSize is how much content moves at once.
-const blockSize = 32 << 10
+// blockSize is how much content moves at once: a TLS record holds no more (RFC 8446 5.1).
+const blockSize = 16 << 10
 
 // blocks are lent to sessions while content arrives.
 var blocks = sync.Pool{New: func() any { return &block{br: bufio.NewReaderSize(nil, blockSize)} }}

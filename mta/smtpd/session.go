@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base32"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -213,6 +215,9 @@ func (s *session) refused() {
 func (s *session) dispatch(line []byte) mta.Reply {
 	cmd, err := smtp.ParseCommand(line)
 	if err != nil {
+		if bytes.ContainsFunc(line, unicode.IsControl) {
+			return reply(500, "5.5.2", "Syntax error, a command has no control characters")
+		}
 		return reply(500, "5.5.2", "Syntax error, command not recognized")
 	}
 	if len(line)+2 > smtp.MaxLine(cmd.Verb) {

@@ -22,6 +22,29 @@ type Incoming struct {
 	sum  uint32
 	err  error
 	over bool
+	held int64 // octets of mem and buf that the writer counts
+}
+
+// inMemory bounds what all messages of a writer on their way in hold in memory together; past it each keeps smallShare
+// at the most, and the rest is in its file, however small the message is.
+const (
+	inMemory   = 64 << 20
+	smallShare = 16 << 10
+)
+
+// room is how much of the message may be in memory now.
+func (m *Incoming) room() int {
+	if m.w.held.Load() > inMemory {
+		return smallShare
+	}
+	return LargeSize
+}
+
+// hold counts what the message holds in memory.
+func (m *Incoming) hold() {
+	now := int64(cap(m.mem) + cap(m.buf))
+	m.w.held.Add(now - m.held)
+	m.held = now
 }
 
 // Begin starts a message under a new id. It costs nothing until Write.
@@ -41,7 +64,8 @@ func (m *Incoming) Write(p []byte) (int, error) {
 	if m.err != nil {
 		return 0, m.err
 	}
-	if m.f == nil && len(m.mem)+len(p) <= LargeSize {
+	defer m.hold()
+	if m.f == nil && len(m.mem)+len(p) <= m.room() {
 		m.mem = append(m.mem, p...)
 		m.size += int64(len(p))
 		return len(p), nil
@@ -54,7 +78,7 @@ func (m *Incoming) Write(p []byte) (int, error) {
 	m.sum = crc32.Update(m.sum, castagnoli, p)
 	m.size += int64(len(p))
 	m.buf = append(m.buf, p...)
-	if len(m.buf) >= LargeSize {
+	if len(m.buf) >= m.room() {
 		if err := m.flush(); err != nil {
 			return 0, m.failed(err)
 		}
@@ -79,7 +103,9 @@ func (m *Incoming) spill() error {
 
 func (m *Incoming) flush() error {
 	_, err := m.f.WriteAt(m.buf, m.size-int64(len(m.buf)))
-	m.buf = m.buf[:0]
+	if m.buf = m.buf[:0]; cap(m.buf) > 4*m.room() {
+		m.buf = nil
+	}
 	return err
 }
 
@@ -125,7 +151,8 @@ func (m *Incoming) commit(env *mta.Envelope) (place, error) {
 		}
 		_ = m.f.Close()
 	}
-	m.mem, m.f = nil, nil
+	m.mem, m.buf, m.f = nil, nil, nil
+	m.hold()
 	return at, err
 }
 
@@ -160,4 +187,5 @@ func (m *Incoming) drop() {
 		_ = m.f.Close()
 	}
 	m.mem, m.buf, m.f = nil, nil, nil
+	m.hold()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ type Writer struct {
 	l   layout
 	who identity
 	o   WriterOptions
+
+	held atomic.Int64 // octets of messages on their way in that are in memory
 
 	mu      sync.Mutex // guards all below, and the segments
 	cond    *sync.Cond // a sync has ended
