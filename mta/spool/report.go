@@ -146,7 +146,7 @@ func (s *Store) commitOwn(id mta.ID, build func(io.Writer) (*mta.Envelope, error
 		in.Abort()
 		return nil, err
 	}
-	large := in.Size() > LargeSize
+	large := in.f != nil // whatever its size: see inMemory
 	at, err := in.commit(env)
 	if err != nil {
 		return nil, err
