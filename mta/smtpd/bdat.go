@@ -22,7 +22,9 @@ func (s *session) bdat(args string) mta.Reply {
 	size, last, err := smtp.ParseBDAT(args)
 	if err != nil { // nobody knows how many octets follow
 		s.end, s.reason = true, "bad BDAT"
-		return reply(501, "5.5.4", "Syntax: BDAT size [LAST], closing connection")
+		r := reply(501, "5.5.4", "Syntax: BDAT size [LAST], closing connection")
+		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
+		return r
 	}
 	failed := s.tx.chunks != nil && s.tx.chunks.failed
 	r := s.beginChunk()

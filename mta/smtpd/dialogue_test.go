@@ -22,7 +22,7 @@ func TestDialogues(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no dialogues", err)
 	}
-	certs := mtatest.NewCerts(t, "mx.here.test")
+	certs, page := mtatest.NewCerts(t, "mx.here.test"), refusals(t)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			q, log := &queue{}, &lines{}
@@ -45,6 +45,7 @@ func TestDialogues(t *testing.T) {
 					t.Errorf("no event %s in the log", e)
 				}
 			}
+			logged(t, page, script, log.String())
 			if strings.Contains(log.String(), "secret") {
 				t.Error("the log tells a password")
 			}

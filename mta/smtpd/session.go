@@ -189,6 +189,8 @@ func (s *session) command() {
 	r := line.fault
 	if r.Code == 0 {
 		r = s.dispatch(line.text)
+	} else {
+		s.note("", r)
 	}
 	if r.Code == 0 {
 		return // it has been answered
@@ -215,14 +217,22 @@ func (s *session) refused() {
 func (s *session) dispatch(line []byte) mta.Reply {
 	cmd, err := smtp.ParseCommand(line)
 	if err != nil {
+		r := reply(500, "5.5.2", "Syntax error, command not recognized")
 		if bytes.ContainsFunc(line, unicode.IsControl) {
-			return reply(500, "5.5.2", "Syntax error, a command has no control characters")
+			r = reply(500, "5.5.2", "Syntax error, a command has no control characters")
 		}
-		return reply(500, "5.5.2", "Syntax error, command not recognized")
+		s.note("", r)
+		return r
 	}
-	if len(line)+2 > smtp.MaxLine(cmd.Verb) {
-		return tooLong(cmd.Verb)
+	r := tooLong(cmd.Verb)
+	if len(line)+2 <= smtp.MaxLine(cmd.Verb) {
+		r = s.obey(cmd)
 	}
+	s.note(cmd.Verb, r)
+	return r
+}
+
+func (s *session) obey(cmd smtp.Command) mta.Reply {
 	switch cmd.Verb {
 	case "EHLO":
 		return s.ehlo(cmd.Args)

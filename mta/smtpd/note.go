@@ -1,0 +1,15 @@
+package smtpd
+
+import "github.com/posthouse-mail/posthouse/mta"
+
+// note logs the refusal of a command whose own code does not: nothing is refused without a line in the log.
+func (s *session) note(verb string, r mta.Reply) {
+	switch {
+	case r.Code < 400:
+	case verb == "MAIL", verb == "RCPT", verb == "DATA", verb == "BDAT": // at a stage of their own
+	case r.Code == 535, r.Code == 454: // login-failed, binding-failed; fault, tls-failed
+	case r.Code == 554 && r.Enhanced == "5.5.0": // early
+	default:
+		s.o.Log.SMTPRejected(s.who(), "command", "", "", "", r)
+	}
+}
