@@ -45,7 +45,8 @@ func TestNothingButCRLFDotCRLFEndsTheData(t *testing.T) {
 			q, log := &queue{}, &lines{}
 			o := options(q, log)
 			o.Log, o.MaxErrors, o.Senders = maillog.New(nil), 100, nil
-			l, dial := smtpd.Listener{}, func() net.Conn { return nil }
+			l := smtpd.Listener{}
+			var dial func() net.Conn
 			if c.change != nil {
 				c.change(&o)
 				ln := &pipes{conns: make(chan net.Conn)}
