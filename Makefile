@@ -13,7 +13,7 @@ TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo mutants test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
+.PHONY: all demo mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -33,6 +33,10 @@ test:
 MUTANTS = .
 mutants:
 	POSTHOUSE_MUTANTS='$(MUTANTS)' $(GO) test -timeout 30m -v -run TestMutantsAreCaught ./mta/spool
+
+# What testssl.sh finds at smtpd's ports; it takes minutes.
+testssl:
+	POSTHOUSE_TESTSSL=1 CI=true $(GO) test -timeout 30m -v -run TestTestssl ./contrib/e2e
 
 check: gofmt vet staticcheck race tidy manlint
 

@@ -45,8 +45,8 @@ func (l *Log) SMTPAccepted(s SMTPSession, e *mta.Envelope, proto string) {
 	}
 }
 
-// SMTPRejected (rejected, info): a command or a content was refused. Fields: session, client, helo, login, stage (mail,
-// rcpt, data, content), reply, id (content only), from, to (rcpt only).
+// SMTPRejected (rejected, info): a command or a content was refused. Fields: session, client, name, helo, login, stage
+// (connect, hello, mail, rcpt, data, content; command for any other), reply, id (content only), from, to (rcpt only).
 func (l *Log) SMTPRejected(s SMTPSession, stage string, id mta.ID, from, to string, r mta.Reply) {
 	l.smtp(slog.LevelInfo, "rejected", s, slog.String("stage", stage), slog.String("reply", r.String()),
 		slog.String("id", string(id)), slog.String("from", from), slog.String("to", to))

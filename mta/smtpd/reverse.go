@@ -31,6 +31,7 @@ func (s *session) findName() {
 	s.reverse = r
 	go func(dns Resolver, a netip.Addr) {
 		defer close(r.done)
+		defer cancel()
 		r.name = confirmed(ctx, dns, a)
 	}(s.o.Resolver, s.remote.Addr())
 }

@@ -73,7 +73,7 @@ func (s *session) turn() (leave func(), err error) {
 func (s *session) implicitTLS() bool {
 	leave, err := s.turn()
 	if err != nil {
-		s.end, s.reason = true, "TLS handshake failed"
+		s.end = true // tls-failed has said why
 		return false
 	}
 	defer leave()
@@ -96,7 +96,7 @@ func (s *session) startTLS() bool {
 	defer cancel()
 	if err := over.HandshakeContext(ctx); err != nil {
 		s.o.Log.SMTPTLSFailed(s.who(), err)
-		s.end, s.reason = true, "TLS handshake failed"
+		s.end = true // tls-failed has said why
 		return false
 	}
 	s.c.upgrade(over)

@@ -1,4 +1,4 @@
-package bench_test
+package idle_test
 
 import (
 	"bufio"
@@ -79,7 +79,7 @@ func startSMTPD(b *testing.B) *server {
 	defer b.StartTimer()
 	dir := b.TempDir()
 	bin := filepath.Join(dir, "smtpd")
-	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", bin, "../../cmd/smtpd").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", bin, "../../../cmd/smtpd").CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
 	s := &server{certs: mtatest.NewCerts(b, "mx.here.test")}
