@@ -90,6 +90,32 @@ func TestTheHighestNumberCounts(t *testing.T) {
 	}
 }
 
+func TestARewrittenLogKeepsWhatIsToldAndToBeTold(t *testing.T) {
+	m := &Message{id: idA, known: true}
+	m.grow(3)
+	reason := "for the operator"
+	for _, e := range []entry{
+		{ID: idA, R: 0, N: 1, State: "deferred", Tries: 1}, {ID: idA, Delayed: []int{0}},
+		{ID: idA, R: 1, N: 1, State: "delivered", Tell: "relayed", Host: "mx.far"},
+		{ID: idA, R: 2, N: 1, State: stateExpanded, Tell: "expanded", Base: 3, Members: []mta.Recipient{{Address: mta.Address{Local: "m", Domain: "x"}}}},
+		{ID: idA, N: 1, Hold: &reason},
+	} {
+		m.apply(e)
+	}
+	copied := &Message{id: idA, known: true}
+	copied.grow(3)
+	for _, e := range m.entries() {
+		copied.apply(e)
+	}
+	if r := copied.rcpts; !r[0].late || r[1].tell != "relayed" || r[1].last.Host != "mx.far" || r[2].tell != "expanded" || copied.hold != reason || copied.open != 4 {
+		t.Errorf("got %+v, %d open, held %q", r, copied.open, copied.hold)
+	}
+	copied.apply(entry{ID: idA, Reported: []int{1, 2}})
+	if copied.open != 2 {
+		t.Errorf("after the report: %d open, want 2", copied.open)
+	}
+}
+
 // FuzzJournalEntry: lines of a journal or ID.log. What is accepted has one form; applied in any order it leaves the
 // message consistent; and its own list of entries says the same about it.
 func FuzzJournalEntry(f *testing.F) {
