@@ -26,13 +26,29 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err := ensureDirs(app, c); err != nil {
 		return err
 	}
-	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log}
+	boot, err := spool.BootID()
+	if err != nil {
+		return err
+	}
+	woken, ready := make(chan struct{}, 1), make(chan struct{})
+	w := spool.OpenWriter(durable.OS{}, c.Spool.Path, spool.WriterOptions{Boot: boot, Notify: func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}})
+	defer w.Close()
+	tls, err := openTransport(c, w, app.Log)
+	if err != nil {
+		return err
+	}
+	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls}
 	set, err := b.settings(c)
 	if err != nil {
 		return err
 	}
 	defer b.replace(nil)
-	store, err := open(app, c)
+	store, err := open(app, c, boot)
 	if err != nil {
 		return err
 	}
@@ -49,9 +65,10 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
-	woken, ready := make(chan struct{}, 1), make(chan struct{})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return spool.ListenTrigger(ctx, c.Spool.Path, woken) })
+	g.Go(func() error { return tls.sts.Run(ctx) })
+	g.Go(func() error { return tls.results.Run(ctx) })
 	g.Go(func() error { return r.Run(ctx, woken, func() { close(ready) }) })
 	g.Go(func() error {
 		select {
@@ -75,11 +92,7 @@ func controlSocket(app *daemon.App, c *config.Config, s *control.Server) (serve 
 }
 
 // open takes the spool. Another queue-runner may be about to end: trying again later is all there is to do.
-func open(app *daemon.App, c *config.Config) (*spool.Store, error) {
-	boot, err := spool.BootID()
-	if err != nil {
-		return nil, err
-	}
+func open(app *daemon.App, c *config.Config, boot string) (*spool.Store, error) {
 	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: c.Spool.Path, Boot: boot, Log: app.Log})
 	if errors.Is(err, spool.ErrRunning) {
 		err = fmt.Errorf("%w: %w", err, syscall.EAGAIN)

@@ -10,7 +10,6 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
-	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
@@ -29,6 +28,7 @@ type builder struct {
 	path  string
 	spool string // the spool that is open
 	log   *maillog.Log
+	tls   *transport
 	out   *remote.Client // of the last settings
 }
 
@@ -47,7 +47,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if err != nil {
 		return runner.Settings{}, b.fault("domains", err)
 	}
-	out, err := outbound(c)
+	out, err := b.outbound(c)
 	if err != nil {
 		return runner.Settings{}, err
 	}
@@ -95,24 +95,23 @@ func aliases(c *config.Config) map[string]string {
 	return m
 }
 
-func outbound(c *config.Config) (*remote.Client, error) {
-	var servers []string
-	for _, s := range c.Outbound.Resolver {
-		servers = append(servers, s.String())
-	}
-	resolver, err := dns.New(dns.Options{Servers: servers})
-	if err != nil {
-		return nil, err
-	}
+func (b *builder) outbound(c *config.Config) (*remote.Client, error) {
 	own, err := ownSockets(c)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.tls.configure(c); err != nil {
+		return nil, err
+	}
 	o := c.Outbound
-	return remote.New(remote.Options{
-		Resolver: resolver, Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
-		Source: o.Source, MaxLine: int(o.MaxLine), Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
-	}), nil
+	ro := remote.Options{
+		Resolver: b.tls.names.Load(), Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
+		DANE: o.DANE, Watcher: b.tls.results, Source: o.Source, MaxLine: int(o.MaxLine), Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
+	}
+	if o.MTASTS {
+		ro.STS = b.tls.sts
+	}
+	return remote.New(ro), nil
 }
 
 // carrier is mta/remote as the runner sees it.
@@ -127,7 +126,7 @@ func (x carrier) Site(ctx context.Context, d mta.Destination) string { return x.
 func (x carrier) Deliver(ctx context.Context, t runner.Transaction) (out []mta.Outcome, up bool) {
 	e := t.Envelope
 	return x.c.Deliver(ctx, remote.Request{
-		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
+		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
 		Content: message.NewReader(e.Prepend, e.Cut, t.Content, t.Size),
 	})
 }

@@ -31,7 +31,11 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.change(dir)
-		_, err = (&builder{path: path, spool: cfg.Spool.Path}).settings(cfg)
+		tls, err := openTransport(cfg, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = (&builder{path: path, spool: cfg.Spool.Path, tls: tls}).settings(cfg)
 		if got := daemon.ExitStatus(err); got != c.want {
 			t.Errorf("%s: got status %d of %v, want %d", c.name, got, err, c.want)
 		}

@@ -202,15 +202,15 @@ type Queue struct {
 // Outbound is the table [outbound].
 type Outbound struct {
 	Resolver       []netip.AddrPort `toml:"resolver"` // empty: those of /etc/resolv.conf
-	DNSSEC         string           `toml:"dnssec" default:"auto" oneof:"auto|always|never" unbuilt:"always"`
+	DNSSEC         string           `toml:"dnssec" default:"auto" oneof:"auto|always|never"`
 	Source         []netip.Addr     `toml:"source"`
 	Helo           string           `toml:"helo"` // filled: Hostname where no file sets it
 	IPv6           bool             `toml:"ipv6" default:"true"`
 	Port           int              `toml:"port" default:"25" min:"1" max:"65535"`
 	TLS            string           `toml:"tls" default:"opportunistic" oneof:"verify|encrypt|opportunistic|none"`
-	DANE           bool             `toml:"dane" default:"false" off:"false"`
-	MTASTS         bool             `toml:"mta_sts" default:"false" off:"false"`
-	TLSRPT         bool             `toml:"tlsrpt" default:"false" off:"false"`
+	DANE           bool             `toml:"dane" default:"true"`
+	MTASTS         bool             `toml:"mta_sts" default:"true"`
+	TLSRPT         bool             `toml:"tlsrpt" default:"true"`
 	MaxLine        Size             `toml:"max_line" default:"0" min:"0" max:"1MB"`
 	ReuseMax       int              `toml:"reuse_max" default:"100" min:"1" max:"10000"`
 	ReuseIdle      time.Duration    `toml:"reuse_idle" default:"5s" min:"0" max:"5m"`

@@ -224,7 +224,6 @@ func TestFaults(t *testing.T) {
 		// Not built yet.
 		{"a rate without a time", host + "[smtpd.rate]\nmessages_per_client = \"100\"", "3 smtpd.rate.messages_per_client: no rate"},
 		{"filters", host + "[filters]\nenabled = [\"spf\"]", "3 filters.enabled: not built"},
-		{"DNSSEC always", host + "[outbound]\ndnssec = \"always\"", "3 outbound.dnssec: not built"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Load(write(t, "posthouse.toml", c.text))
@@ -236,8 +235,6 @@ func TestFaults(t *testing.T) {
 // switchedOn is what the contract's defaults switch on and this version has not built.
 var switchedOn = []string{
 	"mailboxes.junk_expire", "srs.enabled", "smtpd.future_release_max",
-	"outbound.dane",
-	"outbound.mta_sts", "outbound.tlsrpt",
 }
 
 func TestTheContractIsTakenSaveWhatIsNotBuilt(t *testing.T) {

@@ -62,7 +62,6 @@ func (d *delivery) verifyPKIX(s tls.ConnectionState, name string) error {
 
 // note tells the watcher what became of a connection; err is why it cannot be used.
 func (d *delivery) note(a *attempt, c *smtpc.Client, err error) {
-	var t *trouble
 	switch {
 	case err == nil:
 		results := append([]tlsrpt.Result(nil), a.pol.failed...)
@@ -77,7 +76,7 @@ func (d *delivery) note(a *attempt, c *smtpc.Client, err error) {
 			results = append(results, tlsrpt.Result{Policy: p, Failure: a.success(p, c)})
 		}
 		d.report(a.host, results, level, true)
-	case errors.Is(err, smtpc.ErrTLS) || errors.As(err, &t) && (t.enhanced == "4.7.4" || t.enhanced == "4.7.5"):
+	case isTLS(err):
 		results := append([]tlsrpt.Result(nil), a.pol.failed...)
 		for _, p := range a.pol.reported {
 			if f := a.failure(p, c, err); f != nil {
@@ -131,6 +130,12 @@ func (a *attempt) details(t tlsrpt.ResultType, c *smtpc.Client) *tlsrpt.Failure 
 		f.Helo = c.Greeted()
 	}
 	return f
+}
+
+// isTLS says that there is no TLS, or that it does not work.
+func isTLS(err error) bool {
+	var t *trouble
+	return errors.Is(err, smtpc.ErrTLS) || errors.As(err, &t) && (t.enhanced == "4.7.4" || t.enhanced == "4.7.5")
 }
 
 // isCertificate says that a handshake has failed for what the certificate is, not for the wire.

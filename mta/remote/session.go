@@ -56,7 +56,11 @@ func (d *delivery) try(ctx context.Context, peers []peer) (left []peer) {
 			o.Cause = errors.Join(o.Cause, note)
 		}
 		d.remember(o)
-		d.putAside(ctx, p)
+		if pol.why != "" && isTLS(err) {
+			d.judged = true
+		} else {
+			d.putAside(ctx, p)
+		}
 		return left
 	}
 	if !d.r.Dest.Named() && strings.EqualFold(strings.TrimSuffix(c.Greeted(), "."), d.opt.Hostname) {

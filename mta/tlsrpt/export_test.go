@@ -13,7 +13,7 @@ func (r *Recorder) Tick(ctx context.Context) {
 
 // DueAt is when the report of the day of start goes out to a domain.
 func (r *Recorder) DueAt(start time.Time, domain string) time.Time {
-	return r.opt.dueAt(&day{Start: start}, domain)
+	return r.set.dueAt(&day{Start: start}, domain)
 }
 
 // Targets are where a record sends reports.

@@ -24,11 +24,17 @@ type Resolver interface {
 
 var _ Resolver = (*dns.Resolver)(nil)
 
-// Options of a Recorder; all are needed but the last.
-type Options struct {
-	Dir      string      // of the files; made by Open
+// Settings are what may change while a Recorder works.
+type Settings struct {
+	Reports  bool        // sessions are counted and reports sent; otherwise only levels are remembered
 	Hostname string      // who reports
 	Contact  mta.Address // who answers questions about a report, and its From
+}
+
+// Options of a Recorder; all are needed but the last.
+type Options struct {
+	Settings
+	Dir      string // of the files; made by Open
 	Resolver Resolver
 	// Mail puts a message into the queue, for good when it returns without an error.
 	Mail func(to mta.Address, content []byte) error
@@ -44,6 +50,7 @@ type Recorder struct {
 	http *http.Client
 
 	mu      sync.Mutex // guards what follows
+	set     Settings
 	today   *day
 	dirty   bool
 	closed  []*day // that have ended and are not written yet
@@ -62,11 +69,24 @@ func Open(o Options) (*Recorder, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	r := &Recorder{opt: o, http: newClient(o), history: newHistory()}
+	r := &Recorder{opt: o, http: newClient(o), set: o.Settings, history: newHistory()}
 	if err := r.load(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// Configure puts new settings in force.
+func (r *Recorder) Configure(s Settings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.set = s
+}
+
+func (r *Recorder) settings() Settings {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.set
 }
 
 // Session takes in what became of a session.
@@ -75,7 +95,7 @@ func (r *Recorder) Session(s Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.roll(now)
-	if len(s.Results) > 0 {
+	if r.set.Reports && len(s.Results) > 0 {
 		r.today.count(s)
 		r.dirty = true
 	}

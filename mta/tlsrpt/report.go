@@ -51,7 +51,7 @@ type letter struct {
 
 // write makes the report of a day for a domain. The same day makes the same id, so that a receiver which gets it twice
 // can tell.
-func (o *Options) write(d *day, domain string) (*letter, error) {
+func (o Settings) write(d *day, domain string) (*letter, error) {
 	list := d.Domains[domain]
 	sum := sha256.Sum256([]byte(o.Hostname + " " + domain + " " + d.Start.Format(time.DateOnly)))
 	l := &letter{domain: domain, start: d.Start, end: d.end().Add(-time.Second)}
@@ -80,7 +80,7 @@ func (o *Options) write(d *day, domain string) (*letter, error) {
 
 // mail is the report as a message (RFC 8460 5.3). It asks that no host refuses it for want of TLS (RFC 8689 3): what it
 // tells of may be just that.
-func (o *Options) mail(l *letter, to string, now time.Time) []byte {
+func (o Settings) mail(l *letter, to string, now time.Time) []byte {
 	boundary := "=_" + strings.ReplaceAll(l.id[:strings.IndexByte(l.id, '@')], ".", "_")
 	var b bytes.Buffer
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\r\n", a...) }

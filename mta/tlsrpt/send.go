@@ -38,37 +38,27 @@ func newClient(o Options) *http.Client {
 }
 
 // dueAt is when the report for a domain goes out. It is the same after a restart.
-func (o *Options) dueAt(d *day, domain string) time.Time {
+func (o Settings) dueAt(d *day, domain string) time.Time {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, o.Hostname+" "+domain+" "+d.Start.Format(time.DateOnly)) // cannot fail
 	return d.end().Add(spreadFrom + time.Duration(h.Sum64()%uint64(spreadOver)))
 }
 
-// send sends what is due.
+// send sends what is due. A day that is too long gone is given up.
 func (r *Recorder) send(ctx context.Context) {
-	now := r.opt.Now()
+	set := r.settings()
+	if !set.Reports {
+		return
+	}
 	left := r.pending[:0]
 	for _, p := range r.pending {
-		late := now.After(p.end().Add(giveUpAfter))
-		open := 0
-		for _, domain := range slices.Sorted(maps.Keys(p.Domains)) {
-			if p.sent[domain] {
-				continue
-			}
-			open++
-			at := r.opt.dueAt(p.day, domain)
-			if t, ok := p.retry[domain]; ok {
-				at = t
-			}
-			if now.Before(at) || ctx.Err() != nil {
-				continue
-			}
-			if sent, done := r.tell(ctx, p, domain, late); done {
-				r.markDone(p, domain, sent)
-				open--
+		late := r.opt.Now().After(p.end().Add(giveUpAfter))
+		if late {
+			for domain, f := range p.failed {
+				r.opt.Log.TLSReportError(domain, "give-up", f.err)
 			}
 		}
-		if open == 0 || late && ctx.Err() == nil {
+		if late || r.sendDay(ctx, set, p) {
 			r.remove(p)
 			continue
 		}
@@ -78,32 +68,53 @@ func (r *Recorder) send(ctx context.Context) {
 	r.pending = left
 }
 
-// tell sends one report to all who want it. It is done when one of them has it, and when nobody wants it.
-func (r *Recorder) tell(ctx context.Context, p *pending, domain string, last bool) (sent, done bool) {
+// sendDay sends what is due of a day, and says whether all of it is done.
+func (r *Recorder) sendDay(ctx context.Context, set Settings, p *pending) (done bool) {
+	done = true
+	for _, domain := range slices.Sorted(maps.Keys(p.Domains)) {
+		if p.sent[domain] {
+			continue
+		}
+		at := set.dueAt(p.day, domain)
+		if f, ok := p.failed[domain]; ok {
+			at = f.next
+		}
+		if ctx.Err() != nil || r.opt.Now().Before(at) {
+			done = false
+			continue
+		}
+		sent, err := r.tell(ctx, set, p, domain)
+		switch {
+		case err == nil:
+			r.markDone(p, domain, sent)
+			continue
+		case ctx.Err() == nil:
+			if _, again := p.failed[domain]; !again {
+				r.opt.Log.TLSReportError(domain, "send", err)
+			}
+			p.failed[domain] = failure{r.opt.Now().Add(retryEvery), err}
+		}
+		done = false
+	}
+	return done
+}
+
+// tell sends one report to all who want it. It fails when nobody of them could be told.
+func (r *Recorder) tell(ctx context.Context, set Settings, p *pending, domain string) (sent bool, err error) {
 	texts, err := r.opt.Resolver.TXT(ctx, "_smtp._tls."+domain)
+	if dns.Permanent(err) {
+		return false, nil
+	}
 	list := parseRecord(texts)
-	if dns.Permanent(err) || err == nil && len(list) == 0 {
-		return false, true
+	if err != nil || len(list) == 0 {
+		return false, err
 	}
-	if err == nil {
-		err = r.sendTo(ctx, p, domain, list)
-	}
-	if err == nil {
-		return true, true
-	}
-	if ctx.Err() != nil {
-		return false, false
-	}
-	if _, again := p.retry[domain]; !again || last {
-		r.opt.Log.TLSReportError(domain, "send", err)
-	}
-	p.retry[domain] = r.opt.Now().Add(retryEvery)
-	return false, false
+	return true, r.sendTo(ctx, set, p, domain, list)
 }
 
 // sendTo fails when nobody got the report.
-func (r *Recorder) sendTo(ctx context.Context, p *pending, domain string, list []target) error {
-	l, err := r.opt.write(p.day, domain)
+func (r *Recorder) sendTo(ctx context.Context, set Settings, p *pending, domain string, list []target) error {
+	l, err := set.write(p.day, domain)
 	if err != nil {
 		return err
 	}
@@ -113,7 +124,7 @@ func (r *Recorder) sendTo(ctx context.Context, p *pending, domain string, list [
 		if t.https != "" {
 			err = r.post(ctx, t.https, l.gzip)
 		} else {
-			err = r.opt.Mail(t.mail, r.opt.mail(l, t.mail.String(), r.opt.Now()))
+			err = r.opt.Mail(t.mail, set.mail(l, t.mail.String(), r.opt.Now()))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", t, err))

@@ -29,8 +29,13 @@ const (
 type pending struct {
 	*day
 	sent    map[string]bool
-	retry   map[string]time.Time // domains that could not be told yet
+	failed  map[string]failure // domains that could not be told yet
 	unsaved bool
+}
+
+type failure struct {
+	next time.Time
+	err  error
 }
 
 func (r *Recorder) path(start time.Time, ext string) string {
@@ -71,7 +76,7 @@ func (r *Recorder) changed() (files []file, err error) {
 	defer r.mu.Unlock()
 	r.roll(r.opt.Now())
 	for _, d := range r.closed {
-		r.pending = append(r.pending, &pending{day: d, sent: map[string]bool{}, retry: map[string]time.Time{}, unsaved: true})
+		r.pending = append(r.pending, &pending{day: d, sent: map[string]bool{}, failed: map[string]failure{}, unsaved: true})
 	}
 	r.closed = nil
 	if r.dirty {
@@ -121,7 +126,7 @@ func (r *Recorder) load() error {
 		}
 		d.tidy()
 		if start.Before(today) {
-			r.pending = append(r.pending, &pending{day: d, sent: r.loadSent(start), retry: map[string]time.Time{}})
+			r.pending = append(r.pending, &pending{day: d, sent: r.loadSent(start), failed: map[string]failure{}})
 		} else if start.Equal(today) {
 			r.today = d
 		}
@@ -176,7 +181,7 @@ func (r *Recorder) loadSent(start time.Time) map[string]bool {
 // markDone writes down that a domain's report is done, and makes it last where somebody was sent it.
 func (r *Recorder) markDone(p *pending, domain string, sent bool) {
 	p.sent[domain] = true
-	delete(p.retry, domain)
+	delete(p.failed, domain)
 	f, err := os.OpenFile(r.path(p.Start, sentExt), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err == nil {
 		_, err = f.WriteString(domain + "\n")

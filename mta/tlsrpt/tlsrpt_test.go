@@ -70,7 +70,7 @@ func newKit(t *testing.T) *kit {
 	}
 	contact, _ := mta.ParseAddress("postmaster@our.test")
 	k.opt = tlsrpt.Options{
-		Dir: filepath.Join(t.TempDir(), "tls"), Hostname: "our.test", Contact: contact, Resolver: res, TLS: certs.Client(""),
+		Dir: filepath.Join(t.TempDir(), "tls"), Settings: tlsrpt.Settings{Reports: true, Hostname: "our.test", Contact: contact}, Resolver: res, TLS: certs.Client(""),
 		Now: func() time.Time { return k.now }, Log: maillog.New(slog.NewTextHandler(k.log, nil)),
 		Mail: func(to mta.Address, content []byte) error {
 			if k.bad == nil {
@@ -334,6 +334,23 @@ func TestCountersAreBounded(t *testing.T) {
 	}
 	if len(k.mails) != 1 {
 		t.Errorf("got %d mails, want 1", len(k.mails))
+	}
+}
+
+func TestWithoutReportsNothingIsCountedAndNothingSent(t *testing.T) {
+	k := newKit(t)
+	k.record("a.test", "v=TLSRPTv1; rua=mailto:tls@a.test")
+	k.r.Session(none("a.test", nil))
+	set := k.opt.Settings
+	set.Reports = false
+	k.r.Configure(set)
+	if mails, _ := k.sent(); mails != 0 {
+		t.Errorf("got %d mails, want none", mails)
+	}
+	k.r.Session(none("a.test", nil))
+	k.r.Configure(k.opt.Settings)
+	if mails, _ := k.sent(); mails != 0 {
+		t.Errorf("of days long gone, and of one that was not counted: got %d mails, want none", mails)
 	}
 }
 
