@@ -13,7 +13,7 @@ TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
 
 export CGO_ENABLED = 0
 
-.PHONY: all demo mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
+.PHONY: all demo lab mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -37,6 +37,11 @@ mutants:
 # What testssl.sh finds at smtpd's ports; it takes minutes.
 testssl:
 	POSTHOUSE_TESTSSL=1 CI=true $(GO) test -timeout 30m -v -run TestTestssl ./contrib/e2e
+
+# A network of its own, with a signed zone and mail servers that keep or break what their domains promise. As root; needs
+# iproute2, knot, unbound and dig.
+lab:
+	POSTHOUSE_LAB=1 $(GO) test -count=1 -timeout 10m -v ./contrib/lab
 
 check: gofmt vet staticcheck race tidy manlint
 

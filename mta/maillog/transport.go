@@ -32,7 +32,7 @@ func (l *Log) TLSReportSent(domain, to, id string, good, bad int64) {
 }
 
 // TLSReportError (tls-report-error, warn): a report, or a file of the counters, could not be dealt with; a report is tried
-// again every hour until a day after its day. Fields: domain, op (send, give-up, save, read, remove), err.
+// again every hour for two days. Fields: domain, op (send, give-up, save, read, remove), err.
 func (l *Log) TLSReportError(domain, op string, err error) {
 	l.event(slog.LevelWarn, "tls-report-error", slog.String("domain", domain), slog.String("op", op), slog.Any("err", err))
 }

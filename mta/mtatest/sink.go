@@ -59,6 +59,12 @@ func (s *Sink) Start(t testing.TB, addr string) *Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s.StartOn(t, l)
+}
+
+// StartOn is Start with a socket that is there.
+func (s *Sink) StartOn(t testing.TB, l net.Listener) *Sink {
+	t.Helper()
 	s.listener = l
 	t.Cleanup(s.Close)
 	s.done.Go(func() {

@@ -121,10 +121,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
 	for {
+		r.save()
+		r.send(ctx)
 		select {
 		case <-t.C:
-			r.save()
-			r.send(ctx)
 		case <-ctx.Done():
 			r.save()
 			return nil

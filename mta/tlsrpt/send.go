@@ -21,7 +21,7 @@ const (
 	spreadFrom  = 5 * time.Minute
 	spreadOver  = 4 * time.Hour
 	retryEvery  = time.Hour
-	giveUpAfter = 24 * time.Hour
+	giveUpAfter = 48 * time.Hour
 	postTimeout = time.Minute
 	maxAnswer   = 64 << 10
 )
