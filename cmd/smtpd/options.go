@@ -75,7 +75,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: b.room(c).check, Rates: b.rates, Log: b.log, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
-		RepairLF: p.BareNewline == "normalize", Policy: rules,
+		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,
 		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
 	}, nil
 }
