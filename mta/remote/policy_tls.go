@@ -1,11 +1,13 @@
 package remote
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dane"
@@ -205,10 +207,16 @@ func (d *delivery) header() fields {
 		return *d.fields
 	}
 	d.r.Content.Reset()
-	b, err := io.ReadAll(io.LimitReader(d.r.Content, maxHeader))
+	buf := make([]byte, 0, 4<<10) // most headers are no longer
+	var err error
+	for n := 1; n > 0 && err == nil && len(buf) < maxHeader && !bytes.Contains(buf, []byte("\r\n\r\n")); {
+		buf = slices.Grow(buf, 1)
+		n, err = d.r.Content.Read(buf[len(buf):min(cap(buf), maxHeader)])
+		buf = buf[:len(buf)+n]
+	}
 	f := fields{}
-	if err == nil { // else the message fails where it is read in earnest
-		f = readFields(b)
+	if err == nil || err == io.EOF { // else the message fails where it is read in earnest
+		f = readFields(buf)
 	}
 	d.fields = &f
 	return f
