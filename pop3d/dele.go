@@ -10,7 +10,7 @@ func (s *session) dele(_ context.Context, arg string) error {
 	}
 	s.deleted[i] = true
 	s.count--
-	s.octets -= s.drop.Message(i).Size
+	s.octets -= s.drop.Size(i)
 	return s.ok("message %d deleted", i+1)
 }
 
@@ -37,17 +37,12 @@ func (s *session) quit(_ context.Context, arg string) error {
 	if arg != "" {
 		return s.err("QUIT takes no argument")
 	}
-	failed := s.remove()
+	marked, failed := s.remove()
 	// The next session may come as soon as the client has read the answer.
-	if s.drop != nil {
-		if err := s.drop.Close(); err != nil {
-			s.opt.Log.POP3MessageFailed(s.id, s.identity, "", err)
-		}
-		s.drop = nil
-	}
+	s.closeDrop()
 	var err error
 	if failed > 0 {
-		err = s.err("[SYS/TEMP] some deleted messages not removed")
+		err = s.err("[SYS/TEMP] %d of %d deleted messages not removed", failed, marked)
 	} else {
 		err = s.ok("bye")
 	}
@@ -58,20 +53,37 @@ func (s *session) quit(_ context.Context, arg string) error {
 }
 
 // remove removes the marked messages and returns how many it could not; the log tells of the first of them.
-func (s *session) remove() (failed int) {
+func (s *session) remove() (marked, failed int) {
+	var which []int
 	for i, gone := range s.deleted {
-		if !gone {
-			continue
+		if gone {
+			which = append(which, i)
 		}
-		err := s.drop.Remove(i)
+	}
+	if len(which) == 0 {
+		return 0, 0
+	}
+	s.drop.Remove(which, func(i int, err error) {
 		if err == nil {
 			s.removed++
-			continue
+			return
 		}
-		if failed == 0 {
-			s.opt.Log.POP3MessageFailed(s.id, s.identity, s.drop.Message(i).Unique, err)
+		if failed++; failed == 1 {
+			s.opt.Log.POP3MessageFailed(s.id, s.identity, string(s.drop.Unique(i)), err)
 		}
-		failed++
+	})
+	s.opt.Metrics.deleted.Add(float64(s.removed))
+	s.opt.Metrics.undeleted.Add(float64(failed))
+	return len(which), failed
+}
+
+// closeDrop gives the mailbox back.
+func (s *session) closeDrop() {
+	if s.drop == nil {
+		return
 	}
-	return failed
+	if err := s.drop.Close(); err != nil {
+		s.opt.Log.POP3MessageFailed(s.id, s.identity, "", err)
+	}
+	s.drop = nil
 }

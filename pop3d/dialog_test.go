@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/pop3d"
 )
@@ -15,8 +16,11 @@ import (
 //
 //	# a remark
 //	listen starttls|implicit|none      before all else; starttls without it
+//	login-delay DURATION, uidl FORMAT  options, before all else
+//	scram                              SCRAM is offered; before all else
+//	SCRAM MECHANISM|login|password[|elsewhere] an exchange, up to its end
 //	file PATH "content"                a message in alice's mailbox, before or during the dialogue
-//	rename PATH PATH, remove PATH      by another program
+//	rename PATH PATH, remove PATH, link TARGET PATH   by another program
 //	there PATH, gone PATH              what must or must not be in the mailbox now
 //	connect                            from here on a new connection
 //	tls                                the client's side of a handshake
@@ -59,13 +63,18 @@ type player struct {
 	t     *testing.T
 	where string
 	mode  pop3d.TLSMode
+	opt   []func(*pop3d.Options)
 	h     *host
 	c     *client
 }
 
 func (p *player) host() *host {
 	if p.h == nil {
-		p.h = start(p.t, p.mode, nil)
+		p.h = start(p.t, p.mode, func(o *pop3d.Options) {
+			for _, change := range p.opt {
+				change(o)
+			}
+		})
 	}
 	return p.h
 }
@@ -77,6 +86,12 @@ func (p *player) step(line string) {
 	case "", "#":
 	case "listen":
 		p.mode = map[string]pop3d.TLSMode{"starttls": pop3d.StartTLS, "implicit": pop3d.Implicit, "none": pop3d.NoTLS}[rest]
+	case "login-delay":
+		p.opt = append(p.opt, func(o *pop3d.Options) { o.LoginDelay = p.duration(rest) })
+	case "scram":
+		p.opt = append(p.opt, offerScram)
+	case "uidl":
+		p.opt = append(p.opt, func(o *pop3d.Options) { o.UIDL = rest })
 	case "file":
 		name, content, _ := strings.Cut(rest, " ")
 		p.host().put(p.t, name, p.unquote(content))
@@ -94,6 +109,9 @@ func (p *player) step(line string) {
 		p.c.send(p.unquote(rest))
 	case "S:":
 		p.c.expect(rest)
+	case "SCRAM":
+		args := strings.Split(rest, "|")
+		p.c.scram(args[0], args[1], args[2], strings.Join(args[3:], ""))
 	case "end":
 		p.c.expectEOF()
 	case "drop":
@@ -111,6 +129,8 @@ func (p *player) look(verb, rest string) {
 	switch verb {
 	case "rename":
 		err = os.Rename(filepath.Join(p.h.mailbox(), from), filepath.Join(p.h.mailbox(), to))
+	case "link":
+		err = os.Symlink(from, filepath.Join(p.h.mailbox(), to))
 	case "remove":
 		err = os.Remove(filepath.Join(p.h.mailbox(), from))
 	case "there", "gone":
@@ -125,6 +145,14 @@ func (p *player) look(verb, rest string) {
 	if err != nil {
 		p.t.Fatalf("%s: %v", p.where, err)
 	}
+}
+
+func (p *player) duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		p.t.Fatalf("%s: %v", p.where, err)
+	}
+	return d
 }
 
 func (p *player) unquote(s string) string {

@@ -59,6 +59,12 @@ func (anybody) Authenticate(_ context.Context, login, password string) (string, 
 	return login, nil
 }
 
+func (anybody) OffersScram() (scram, plus bool) { return true, true }
+
+func (anybody) Scram(_ context.Context, login string) (string, mta.ScramVerifier, error) {
+	return login, mta.ScramVerifier{Salt: []byte("salt"), Iterations: 4096}, nil
+}
+
 // script is a connection whose client says one thing and then hangs up.
 type script struct {
 	net.Conn // nil: nothing else is called
@@ -89,7 +95,7 @@ func FuzzSession(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		opt := &Options{Hostname: "h", Auth: anybody{}, Delay: noDelay{}, Conns: guard.NewConns(1, 1), LoginAttempts: 3, Expire: "NEVER",
+		opt := &Options{Metrics: NewMetrics(), Hostname: "h", Auth: anybody{}, Delay: noDelay{}, Conns: guard.NewConns(1, 1), LoginAttempts: 3, Expire: "NEVER",
 			LoginTimeout: time.Hour, IdleTimeout: time.Hour, DrainTimeout: time.Hour, Mailbox: func(string) (string, error) { return dir, nil }}
 		conn := &script{in: strings.NewReader(in)}
 		c := newConn(conn, opt)
@@ -114,10 +120,11 @@ func checkAnswers(t *testing.T, in, out string) {
 			t.Errorf("%q: got a line %q without CR LF", in, line)
 		case body:
 			body = line != ".\r\n"
-		case strings.HasPrefix(line, "+OK capabilities"), strings.HasPrefix(line, "+OK unique"), strings.HasSuffix(line, " octets\r\n"), strings.HasPrefix(line, "+OK top"):
+		case strings.HasPrefix(line, "+OK capabilities"), strings.HasPrefix(line, "+OK unique"), strings.HasSuffix(line, " octets\r\n"), strings.HasPrefix(line, "+OK top"),
+			strings.HasPrefix(line, "+OK languages"), strings.HasPrefix(line, "+OK mechanisms"):
 			body = true
 		case line == ".\r\n", isListing(line): // a LIST, whose first line looks like RSET's
-		case !strings.HasPrefix(line, "+OK ") && !strings.HasPrefix(line, "-ERR "):
+		case !strings.HasPrefix(line, "+ ") && !strings.HasPrefix(line, "+OK ") && !strings.HasPrefix(line, "-ERR "):
 			t.Errorf("%q: got an answer %q", in, line)
 		}
 	}

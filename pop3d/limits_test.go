@@ -140,7 +140,7 @@ func TestPythonsPoplibFetchesAndDeletes(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("poplib: %v\n%s", err, out)
 	}
-	if h.exists("new/1.a.h") {
+	if h.exists("cur/1.a.h:2,") {
 		t.Error("got the message there, want it deleted")
 	}
 }

@@ -9,8 +9,9 @@ import (
 
 const (
 	// maxLine bounds a command with its CR LF (RFC 2449 4).
-	maxLine    = 255
-	lineBuffer = 512
+	maxLine = 255
+	// lineBuffer holds a usual pipeline whole.
+	lineBuffer = 2048
 	// maxSkip is how much of one line that is too long is read to find its end.
 	maxSkip = 16 << 10
 )
@@ -50,7 +51,7 @@ func readCommand(r *bufio.Reader) (command, error) {
 
 // skipLine reads to the end of a line that the buffer did not hold.
 func skipLine(r *bufio.Reader) error {
-	for skipped := 0; skipped < maxSkip; {
+	for skipped := r.Size(); skipped < maxSkip; {
 		part, err := r.ReadSlice('\n')
 		if err == nil {
 			return errLineLong

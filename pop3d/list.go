@@ -10,7 +10,7 @@ import (
 func (s *session) recount() {
 	s.count, s.octets = len(s.deleted), 0
 	for i := range s.deleted {
-		s.octets += s.drop.Message(i).Size
+		s.octets += s.drop.Size(i)
 	}
 }
 
@@ -39,24 +39,19 @@ func (s *session) stat(_ context.Context, arg string) error {
 
 // list is LIST (RFC 1939 5).
 func (s *session) list(_ context.Context, arg string) error {
-	return s.listing(arg, fmt.Sprintf("%d messages (%d octets)", s.count, s.octets), func(i int) string {
-		return strconv.FormatInt(s.drop.Message(i).Size, 10)
+	return s.listing(arg, fmt.Sprintf("%d messages (%d octets)", s.count, s.octets), func(b []byte, i int) []byte {
+		return strconv.AppendInt(b, s.drop.Size(i), 10)
 	})
 }
 
-// uidl is UIDL (RFC 1939 7).
-func (s *session) uidl(_ context.Context, arg string) error {
-	return s.listing(arg, "unique names follow", func(i int) string { return uniqueID(s.drop.Message(i)) })
-}
-
 // listing answers with what is to say of one message, or of all.
-func (s *session) listing(arg, heading string, of func(i int) string) error {
+func (s *session) listing(arg, heading string, put func(b []byte, i int) []byte) error {
 	if arg != "" {
 		i, ok, err := s.message(arg)
 		if !ok {
 			return err
 		}
-		return s.ok("%d %s", i+1, of(i))
+		return s.ok("%d %s", i+1, put(nil, i))
 	}
 	if err := s.ok("%s", heading); err != nil {
 		return err
@@ -65,9 +60,12 @@ func (s *session) listing(arg, heading string, of func(i int) string) error {
 		if gone {
 			continue
 		}
-		if _, err := fmt.Fprintf(s.w, "%d %s\r\n", i+1, of(i)); err != nil {
+		out, err := s.room(lineRoom)
+		if err != nil {
 			return err
 		}
+		out = append(strconv.AppendInt(out, int64(i+1), 10), ' ')
+		s.out = append(put(out, i), '\r', '\n')
 	}
 	return s.endList()
 }

@@ -3,10 +3,14 @@ package pop3d
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
+	"github.com/posthouse-mail/posthouse/mta/sasl"
 )
 
 const needTLS = "no passwords without TLS: use STLS, or the port for POP3 over TLS"
@@ -22,10 +26,7 @@ func (s *session) userName(_ context.Context, arg string) error {
 	case arg == "":
 		return s.err("USER takes a name")
 	}
-	if !strings.Contains(arg, "@") && s.opt.DefaultDomain != "" {
-		arg += "@" + s.opt.DefaultDomain
-	}
-	s.user = arg
+	s.user = s.complete(arg)
 	return s.ok("send the password")
 }
 
@@ -38,43 +39,52 @@ func (s *session) pass(ctx context.Context, password string) error {
 		return s.err("USER comes first")
 	}
 	login := s.user
-	s.user = ""
+	s.user, s.mech = "", "USER"
 	s.attempts++
-	identity, err := s.check(ctx, login, password)
+	bounded, cancel := context.WithDeadline(ctx, s.loginBy)
+	defer cancel()
+	g := &gate{Accounts: s.opt.Auth, s: s}
+	identity, err := g.Authenticate(bounded, login, password)
 	if err != nil {
-		return s.refuse(login, err)
+		return s.refuse(bounded, g, err)
 	}
+	g.succeeded()
 	return s.open(ctx, login, identity)
 }
 
-// check asks the Authenticator, after and before the waits that failures of this client and this login have earned.
-func (s *session) check(ctx context.Context, login, password string) (identity string, err error) {
-	ctx, cancel := context.WithDeadline(ctx, s.loginBy)
-	defer cancel()
-	if !sleep(ctx, s.opt.Delay.Delay(s.peer, login)) {
-		return "", ctx.Err()
-	}
-	identity, err = s.opt.Auth.Authenticate(ctx, login, password)
-	if errors.Is(err, mta.ErrCredentials) {
-		_ = sleep(ctx, s.opt.Delay.Failed(s.peer, login))
-		return "", err
-	}
-	if err == nil {
-		s.opt.Delay.Succeeded(s.peer, login)
-	}
-	return identity, err
-}
-
-// refuse answers a failed login; the response codes are those of RFC 2449 8.1.1 and RFC 3206.
-func (s *session) refuse(login string, err error) error {
-	s.opt.Log.POP3LoginFailed(s.id, s.client(), login, err)
-	text := "[SYS/TEMP] login does not work now, try again later"
+// refuse answers a failed login; the response codes are those of RFC 2449 8.1 and RFC 3206.
+func (s *session) refuse(ctx context.Context, g *gate, err error) error {
+	why, text := "fault", "[SYS/TEMP] login does not work now, try again later"
 	switch {
 	case errors.Is(err, mta.ErrCredentials):
-		text = "[AUTH] bad login or password"
-	case errors.Is(err, maildir.ErrInUse):
-		text = "[IN-USE] mailbox is open in another session"
+		g.refused(ctx)
+		why, text = "credentials", "[AUTH] bad login or password"
+	case errors.Is(err, sasl.ErrBinding), errors.Is(err, sasl.ErrBindingType):
+		why, text = "binding", "[AUTH] channel binding does not fit, somebody may be in the middle"
+	case errors.Is(err, sasl.ErrTransition):
+		why, text = "transition", "[AUTH] this login works with other mechanisms only"
 	}
+	return s.shut(g.login, why, text, err)
+}
+
+// notOpened answers a login whose mailbox cannot be opened.
+func (s *session) notOpened(login string, err error) error {
+	why, text := "fault", "[SYS/TEMP] login does not work now, try again later"
+	switch {
+	case errors.Is(err, maildir.ErrInUse):
+		why, text = "in-use", "[IN-USE] mailbox is open in another session"
+	case errors.Is(err, maildir.ErrTooSoon):
+		why, text = "login-delay", fmt.Sprintf("[LOGIN-DELAY] wait at least %v between two logins", s.opt.LoginDelay)
+	case errors.Is(err, maildir.ErrBadMailbox), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EROFS):
+		text = "[SYS/PERM] mailbox cannot be opened until its server is mended"
+	}
+	return s.shut(login, why, text, err)
+}
+
+// shut tells of a login that has failed, and ends a session that has tried often enough.
+func (s *session) shut(login, why, text string, err error) error {
+	s.opt.Metrics.logins.WithLabelValues(s.mech, why).Inc()
+	s.opt.Log.POP3LoginFailed(s.id, s.client(), why, s.mech, login, err)
 	if s.attempts >= s.opt.LoginAttempts {
 		return s.leave(errNoLogin, text)
 	}
@@ -85,17 +95,21 @@ func (s *session) refuse(login string, err error) error {
 func (s *session) open(ctx context.Context, login, identity string) error {
 	path, err := s.opt.Mailbox(identity)
 	if err != nil {
-		return s.refuse(login, err)
+		return s.notOpened(login, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opt.IdleTimeout)
 	defer cancel()
-	drop, err := maildir.OpenMaildrop(ctx, path)
+	began := time.Now()
+	drop, err := maildir.OpenMaildrop(ctx, path, maildir.Options{MinInterval: s.opt.LoginDelay})
 	if err != nil {
-		return s.refuse(login, err)
+		return s.notOpened(login, err)
 	}
+	s.opt.Metrics.opening.Observe(time.Since(began).Seconds())
+	s.opt.Metrics.logins.WithLabelValues(s.mech, "ok").Inc()
+	s.opt.Metrics.sessions.Inc()
 	s.drop, s.identity = drop, identity
 	s.deleted = make([]bool, drop.Len())
 	s.recount()
-	s.opt.Log.POP3Login(s.id, s.client(), identity, s.describeTLS(), s.count, s.octets)
+	s.opt.Log.POP3Login(s.id, s.client(), s.mech, identity, s.describeTLS(), s.count, s.octets)
 	return s.ok("%d messages (%d octets)", s.count, s.octets)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,7 +119,7 @@ func TestAMessageCutShortEndsTheSessionWithoutItsLastLine(t *testing.T) {
 	c.send("RETR 1\r\n")
 	c.expect("+OK...")
 	c.expect("0123456789")
-	if err := os.Truncate(filepath.Join(h.mailbox(), "new/1.a.h"), 100); err != nil {
+	if err := os.Truncate(filepath.Join(h.mailbox(), "cur/1.a.h:2,"), 100); err != nil {
 		t.Fatal(err)
 	}
 	last := ""
@@ -148,27 +149,52 @@ func TestTwoMessagesWithOneNameHaveTwoUIDLs(t *testing.T) {
 	}
 }
 
+func TestTwinsKeepTheirUIDLsWhenTheMaildirIsCopied(t *testing.T) {
+	var seen [2]string
+	for copied := range seen {
+		h := start(t, pop3d.Implicit, nil)
+		for i := range 5 { // other inodes in the second round
+			h.put(t, fmt.Sprintf("tmp/%d.%d", copied, i), "x")
+		}
+		h.put(t, "cur/1.a.h:2,S", "two\n")
+		h.put(t, "new/1.a.h", "one\n")
+		h.put(t, "cur/1.a.h,S=4:2,", "one\n") // and one that differs in nothing but its name
+		c := h.login(t)
+		c.send("UIDL\r\n")
+		c.expect("+OK...")
+		all := strings.Split(strings.TrimSpace(c.body()), "\r\n")
+		for i := range all {
+			_, all[i], _ = strings.Cut(all[i], " ")
+		}
+		slices.Sort(all)
+		if len(slices.Compact(all)) != 3 {
+			t.Errorf("got %q, want three names", all)
+		}
+		seen[copied] = strings.Join(all, " ")
+	}
+	if seen[0] != seen[1] {
+		t.Errorf("got %q, and of a copy %q", seen[0], seen[1])
+	}
+}
+
 func TestQuitTellsWhatItCouldNotRemove(t *testing.T) {
 	h := start(t, pop3d.Implicit, nil)
-	h.put(t, "new/1.a.h", "one\n")
+	h.put(t, "cur/1.a.h:2,", "one\n")
 	h.put(t, "cur/2.a.h:2,", "two\n")
+	h.put(t, "cur/3.a.h:2,", "three\n")
 	c := h.login(t)
 	c.send("DELE 1\r\nDELE 2\r\nNOOP\r\n")
 	for range 3 {
 		c.expect("+OK...")
 	}
-	// new/ is a link now, so none of the mailbox: an error that even root gets.
-	if err := os.Rename(filepath.Join(h.mailbox(), "new"), filepath.Join(h.mailbox(), "old")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("nowhere", filepath.Join(h.mailbox(), "new")); err != nil {
-		t.Fatal(err)
-	}
+	release := undeletable(t, filepath.Join(h.mailbox(), "cur/1.a.h:2,"))
 	c.send("QUIT\r\n")
-	c.expect("-ERR [SYS/TEMP] some deleted messages not removed")
+	c.expect("-ERR [SYS/TEMP] 1 of 2 deleted messages not removed")
 	c.expectEOF()
+	release()
 	h.log.waitFor(t, "reason=quit fetched=0 deleted=1")
-	if h.exists("cur/2.a.h:2,") || !h.exists("old/1.a.h") {
+	h.log.waitFor(t, "event=pop3-message-failed")
+	if h.exists("cur/2.a.h:2,") || !h.exists("cur/1.a.h:2,") || !h.exists("cur/3.a.h:2,") {
 		t.Error("got the wrong messages removed, want the second alone")
 	}
 }

@@ -8,13 +8,8 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/sasl"
 )
-
-// Authenticator checks a password; the identity it returns names the mailbox. Errors: mta.ErrCredentials (as errors.Is
-// tells) for a refusal, any other for a fault of ours.
-type Authenticator interface {
-	Authenticate(ctx context.Context, login, password string) (identity string, err error)
-}
 
 // LoginDelay says how long who fails to log in must wait; guard.LoginDelay is one.
 type LoginDelay interface {
@@ -27,21 +22,32 @@ type LoginDelay interface {
 
 var _ LoginDelay = (*guard.LoginDelay)(nil)
 
-// Options is what a Server needs. All fields but TLS, DefaultDomain and Log must be set.
+// Handshakes bounds how many TLS handshakes go on at once; guard.Turns is one. done is called at the end of one.
+type Handshakes interface {
+	Wait(ctx context.Context, client netip.Addr) (done func(), err error)
+}
+
+var _ Handshakes = (*guard.Turns)(nil)
+
+// Options is what a Server needs. All fields without a word on their zero value must be set.
 type Options struct {
 	Hostname      string      // for the greeting
 	TLS           *tls.Config // nil: no TLS is offered, and so no login
-	Auth          Authenticator
+	Auth          sasl.Accounts
 	Mailbox       func(identity string) (path string, err error) // the Maildir of who has logged in
 	DefaultDomain string                                         // completes a login without a domain; "" leaves it as it is
 	Conns         *guard.Conns
+	Handshakes    Handshakes // nil: no bound
 	Delay         LoginDelay
 	LoginAttempts int           // per connection
 	LoginTimeout  time.Duration // from the connection to the login, a TLS handshake included
-	IdleTimeout   time.Duration // for one command line to arrive, and for one block of an answer to be taken
+	IdleTimeout   time.Duration // for one command line to arrive, and for 64 KB of an answer to be taken
 	DrainTimeout  time.Duration // for an answer under way to be taken once the server stops
+	LoginDelay    time.Duration // between the beginnings of two sessions of a mailbox; 0 = none
 	Expire        string        // CAPA EXPIRE's argument (RFC 2449 6.7): "NEVER" or a number of days
-	Log           *maillog.Log
+	UIDL          string        // whose UIDLs go on: maildir.DovecotUIDLs, maildir.CourierUIDLs; "" = nobody's
+	Metrics       *Metrics      // nil: nobody sees them
+	Log           *maillog.Log  // nil: no log
 }
 
 // TLSMode is how a listener speaks TLS.

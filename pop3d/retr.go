@@ -10,8 +10,6 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
 
-const copyBuffer = 16 << 10
-
 // retr is RETR (RFC 1939 5).
 func (s *session) retr(_ context.Context, arg string) error {
 	i, ok, err := s.message(arg)
@@ -23,13 +21,15 @@ func (s *session) retr(_ context.Context, arg string) error {
 		return s.unreadable(i, err)
 	}
 	defer f.Close()
-	if err := s.ok("%d octets", s.drop.Message(i).Size); err != nil {
+	if err := s.okSize(s.drop.Size(i)); err != nil {
 		return err
 	}
-	if err := s.send(i, f); err != nil {
+	if err := s.send(i, f, f, nil); err != nil {
 		return err
 	}
+	s.drop.Retrieved(i)
 	s.fetched++
+	s.opt.Metrics.retrieved.Inc()
 	return nil
 }
 
@@ -52,45 +52,50 @@ func (s *session) top(_ context.Context, arg string) error {
 	if err := s.ok("top of message follows"); err != nil {
 		return err
 	}
-	return s.send(i, &topReader{r: f, lines: n})
+	return s.send(i, f, f, &topCut{lines: n})
 }
 
 // errCut ends a session whose message failed in the middle.
 var errCut = errors.New("message file failed while it was sent")
 
-// send writes message i as the lines of an answer. Where its file fails in the middle the session ends without the line
-// of a dot: the client must not take a part for the whole.
-func (s *session) send(i int, r io.Reader) error {
-	w := dot.NewWriterLF(s.w)
-	file := &fileReader{r: r}
-	_, err := io.CopyBuffer(w, file, make([]byte, copyBuffer))
-	if file.err != nil {
-		s.opt.Log.POP3MessageFailed(s.id, s.identity, s.drop.Message(i).Unique, file.err)
-		return errCut
+// sized is a reader that knows how much there is still to be read.
+type sized interface{ Len() int64 }
+
+// send writes message i as the lines of an answer, block by block, up to where cut ends it. Where its file fails in the
+// middle the session ends without the line of a dot: the client must not take a part for the whole.
+func (s *session) send(i int, r io.Reader, left sized, cut *topCut) error {
+	lent := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(lent)
+	var stuffer dot.Stuffer
+	for end := left.Len() == 0; !end; end = end || left.Len() == 0 {
+		n, err := r.Read(lent[:])
+		if err != nil {
+			s.opt.Metrics.unreadable.Inc()
+			s.opt.Log.POP3MessageFailed(s.id, s.identity, string(s.drop.Unique(i)), err)
+			return errCut
+		}
+		block := lent[:n]
+		if cut != nil {
+			block, end = cut.take(block)
+		}
+		out, err := s.room(dot.MaxGrowth*len(block) + 1)
+		if err != nil {
+			return err
+		}
+		s.out = stuffer.Append(out, block)
 	}
+	out, err := s.room(lineRoom)
 	if err != nil {
 		return err
 	}
-	return w.Close()
-}
-
-// fileReader keeps the error of a read apart from those of the connection.
-type fileReader struct {
-	r   io.Reader
-	err error
-}
-
-func (f *fileReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
+	s.out = stuffer.End(out)
+	return nil
 }
 
 // unreadable answers for a message that cannot be opened.
 func (s *session) unreadable(i int, err error) error {
-	s.opt.Log.POP3MessageFailed(s.id, s.identity, s.drop.Message(i).Unique, err)
+	s.opt.Metrics.unreadable.Inc()
+	s.opt.Log.POP3MessageFailed(s.id, s.identity, string(s.drop.Unique(i)), err)
 	if errors.Is(err, maildir.ErrGone) {
 		return s.err("[SYS/TEMP] message %d was removed by another program", i+1)
 	}

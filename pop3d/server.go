@@ -21,7 +21,17 @@ func New(o Options) *Server {
 }
 
 // SetOptions changes the options for connections from now on; those that are open keep theirs.
-func (s *Server) SetOptions(o Options) { s.opt.Store(&o) }
+func (s *Server) SetOptions(o Options) {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.TLS != nil {
+		// Small records at first make a web page appear sooner; mail is whole or nothing.
+		o.TLS = o.TLS.Clone()
+		o.TLS.DynamicRecordSizingDisabled = true
+	}
+	s.opt.Store(&o)
+}
 
 const (
 	firstPause = 5 * time.Millisecond
@@ -66,6 +76,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, mode TLSMode) {
 	peer := peerAddr(nc)
 	release, err := opt.Conns.Admit(peer)
 	if err != nil {
+		opt.Metrics.refused.Inc()
 		opt.Log.POP3Refused(nc.RemoteAddr().String(), err)
 		if mode != Implicit {
 			_ = nc.SetWriteDeadline(time.Now().Add(maxPause))
@@ -74,6 +85,9 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn, mode TLSMode) {
 		return
 	}
 	defer release()
+	opt.Metrics.accepted.Inc()
+	opt.Metrics.connections.Inc()
+	defer opt.Metrics.connections.Dec()
 	c := newConn(nc, opt)
 	stop := context.AfterFunc(ctx, c.drain)
 	defer stop()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/guard"
@@ -27,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// accounts is an Authenticator: login to password. A password "broken" makes the check itself fail.
+// accounts are sasl.Accounts: login to password. A password "broken" makes the check itself fail.
 type accounts map[string]string
 
 func (a accounts) Authenticate(_ context.Context, login, password string) (string, error) {
@@ -46,6 +47,19 @@ type patient struct{}
 func (patient) Delay(netip.Addr, string) time.Duration  { return 0 }
 func (patient) Failed(netip.Addr, string) time.Duration { return 0 }
 func (patient) Succeeded(netip.Addr, string)            {}
+
+// recorder is a LoginDelay without delays that remembers what it was told.
+type recorder struct {
+	patient
+	said []string
+}
+
+func (r *recorder) Failed(_ netip.Addr, login string) time.Duration {
+	r.said = append(r.said, "failed "+login)
+	return 0
+}
+
+func (r *recorder) Succeeded(_ netip.Addr, login string) { r.said = append(r.said, "succeeded "+login) }
 
 // logBuffer takes the log of many goroutines.
 type logBuffer struct {
@@ -144,6 +158,34 @@ func (h *host) put(t *testing.T, name, content string) {
 	if err := os.WriteFile(filepath.Join(h.mailbox(), name), []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// undeletable keeps a file from being removed, by root too, until the function that it returns is called.
+func undeletable(t *testing.T, path string) (release func()) {
+	t.Helper()
+	const immutable = 0x10 // FS_IMMUTABLE_FL of ioctl_iflags(2)
+	set := func(add, remove uint32) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+		if err != nil {
+			return err
+		}
+		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(flags&^remove|add))
+	}
+	if err := set(immutable, 0); err != nil {
+		t.Skipf("no immutable files here: %v", err)
+	}
+	release = sync.OnceFunc(func() {
+		if err := set(0, immutable); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(release)
+	return release
 }
 
 func (h *host) mailbox() string { return filepath.Join(h.dir, "alice@example.org") }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,8 +32,10 @@ type session struct {
 	loginBy time.Time
 
 	user     string // what USER named; "" without one
+	mech     string // by which the client logs in: USER, or a mechanism of SASL
 	attempts int
 	bad      int
+	utf8     bool // the client has said UTF8
 
 	identity string            // who is logged in; "" before that
 	drop     *maildir.Maildrop // the snapshot; nil before login
@@ -41,6 +44,8 @@ type session struct {
 	octets   int64             // and their size
 	fetched  int               // messages that RETR sent whole
 	removed  int               // messages that QUIT removed
+	former   maildir.UIDLs     // what a former server showed; nil until it is wanted
+	twins    map[int]string    // UIDLs of messages with equal names; nil until they are wanted
 }
 
 func newSession(opt *Options, c *conn, peer netip.Addr, mode TLSMode) *session {
@@ -65,8 +70,11 @@ const (
 
 var verbs = map[string]verb{
 	"CAPA": {(*session).capa, always},
+	"LANG": {(*session).lang, always},
+	"UTF8": {(*session).utf8Mode, authorization},
 	"QUIT": {(*session).quit, always},
 	"STLS": {(*session).stls, authorization},
+	"AUTH": {(*session).auth, authorization},
 	"USER": {(*session).userName, authorization},
 	"PASS": {(*session).pass, authorization},
 	"STAT": {(*session).stat, transaction},
@@ -82,18 +90,20 @@ var verbs = map[string]verb{
 // run is the whole dialogue.
 func (s *session) run(ctx context.Context) {
 	err := s.dialogue(ctx)
-	if s.drop != nil {
-		_ = s.drop.Close()
+	s.closeDrop()
+	_ = s.flush()
+	by := reason(ctx, err)
+	if s.identity != "" {
+		s.opt.Metrics.ends.WithLabelValues(class(by)).Inc()
+		s.opt.Metrics.sessions.Dec()
 	}
-	_ = s.w.Flush()
-	s.opt.Log.POP3Closed(s.id, s.client(), s.identity, reason(ctx, err), s.fetched, s.removed, s.sent)
+	s.opt.Log.POP3Closed(s.id, s.client(), s.identity, by, s.fetched, s.removed, s.sent)
 	_ = s.Close()
 }
 
 func (s *session) dialogue(ctx context.Context) error {
 	if s.mode == Implicit {
-		if err := s.startTLS(ctx, s.loginBy); err != nil {
-			s.opt.Log.POP3TLSFailed(s.id, s.client(), err)
+		if err := s.handshake(ctx); err != nil {
 			return err
 		}
 	}
@@ -112,22 +122,15 @@ func (s *session) dialogue(ctx context.Context) error {
 }
 
 // next reads a command; answers wait in the buffer for as long as more commands are there, so that a pipeline is answered
-// in few packets. Lines that are no commands are answered here.
+// in one write. Lines that are no commands are answered here.
 func (s *session) next(ctx context.Context) (command, error) {
 	for {
 		if ctx.Err() != nil {
 			return command{}, s.leave(ctx.Err(), "[SYS/TEMP] server is stopping, try again later")
 		}
-		if s.r.Buffered() == 0 {
-			if err := s.w.Flush(); err != nil {
-				return command{}, err
-			}
+		if err := s.await(); err != nil {
+			return command{}, err
 		}
-		deadline := s.loginBy
-		if s.drop != nil {
-			deadline = time.Now().Add(s.opt.IdleTimeout)
-		}
-		s.readBefore(deadline)
 		c, err := readCommand(s.r)
 		switch {
 		case err == nil:
@@ -148,6 +151,22 @@ func (s *session) next(ctx context.Context) (command, error) {
 	}
 }
 
+// await gets ready to read a line: unless it is there already, answers go out, and the wait gets its end.
+func (s *session) await() error {
+	if s.hasLine() {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	deadline := s.loginBy
+	if s.drop != nil {
+		deadline = time.Now().Add(s.opt.IdleTimeout)
+	}
+	s.readBefore(deadline)
+	return nil
+}
+
 func (s *session) perform(ctx context.Context, c command) error {
 	v, ok := verbs[c.verb]
 	now := authorization
@@ -158,6 +177,7 @@ func (s *session) perform(ctx context.Context, c command) error {
 	case !ok:
 		return s.badCommand("unknown command")
 	case v.state&now != 0:
+		s.opt.Metrics.commands.WithLabelValues(c.verb).Inc()
 		return v.do(s, ctx, c.arg)
 	case now == authorization:
 		return s.badCommand("log in first")
@@ -180,20 +200,31 @@ func (s *session) leave(why error, text string) error {
 	if err := s.err("%s", text); err != nil {
 		return err
 	}
-	if err := s.w.Flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	return why
 }
 
 // ok answers +OK; err answers -ERR. The error is the connection's.
-func (s *session) ok(format string, args ...any) error {
-	_, err := fmt.Fprintf(s.w, "+OK "+format+"\r\n", args...)
+func (s *session) ok(format string, args ...any) error { return s.answer("+OK "+format, args) }
+
+func (s *session) err(format string, args ...any) error { return s.answer("-ERR "+format, args) }
+
+func (s *session) answer(format string, args []any) error {
+	out, err := s.room(lineRoom)
+	if err == nil {
+		s.out = append(fmt.Appendf(out, format, args...), '\r', '\n')
+	}
 	return err
 }
 
-func (s *session) err(format string, args ...any) error {
-	_, err := fmt.Fprintf(s.w, "-ERR "+format+"\r\n", args...)
+// okSize is what RETR answers, which is said more often than anything else.
+func (s *session) okSize(octets int64) error {
+	out, err := s.room(lineRoom)
+	if err == nil {
+		s.out = append(strconv.AppendInt(append(out, "+OK "...), octets, 10), " octets\r\n"...)
+	}
 	return err
 }
 
@@ -221,4 +252,13 @@ func reason(ctx context.Context, err error) string {
 		return "timeout"
 	}
 	return err.Error()
+}
+
+// class is a reason as a label of the metrics, of which there are to be few.
+func class(reason string) string {
+	switch reason {
+	case "quit", "timeout", "client left", "server stopped":
+		return reason
+	}
+	return "error"
 }

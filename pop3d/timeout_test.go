@@ -144,7 +144,7 @@ func TestASilentSessionIsClosedAfterIdleTimeoutAndDeletesNothing(t *testing.T) {
 			t.Errorf("got %q after %v, want the end without a word after 10m", got, took)
 		}
 		time.Sleep(time.Hour)
-		if !h.exists("new/1.a.h") {
+		if !h.exists("cur/1.a.h:2,") {
 			t.Error("got the message deleted, want it there: there was no QUIT")
 		}
 	})
@@ -182,7 +182,7 @@ func TestAnIdleSessionIsToldWhenTheServerStops(t *testing.T) {
 		if got, took := rest(c); got != "-ERR [SYS/TEMP] server is stopping, try again later\r\n" || took != 0 {
 			t.Errorf("got %q after %v, want the line at once", got, took)
 		}
-		if !h.exists("new/1.a.h") {
+		if !h.exists("cur/1.a.h:2,") {
 			t.Error("got the message deleted, want it there")
 		}
 	})

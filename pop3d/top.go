@@ -1,43 +1,38 @@
 package pop3d
 
-import "io"
+import "bytes"
 
-// topReader reads a message to the end of its header and lines lines more. A message without an empty line is all header.
-type topReader struct {
-	r     io.Reader
+// topCut ends a message behind its header and some lines more. A message without an empty line is all header.
+type topCut struct {
 	lines int64 // still to come behind the header
 	body  bool
 	mid   bool // inside a line, where a CR alone does not count
-	done  bool
 }
 
-func (t *topReader) Read(p []byte) (int, error) {
-	if t.done {
-		return 0, io.EOF
-	}
-	n, err := t.r.Read(p)
-	for i, c := range p[:n] {
-		if t.take(c) {
-			t.done = true
-			return i + 1, nil
+// take returns how much of the next block is to be sent, and whether that was the end.
+func (t *topCut) take(block []byte) (part []byte, end bool) {
+	for at := 0; at < len(block); {
+		i := bytes.IndexByte(block[at:], '\n')
+		line := block[at:]
+		if i >= 0 {
+			line = line[:i]
+		}
+		t.mid = t.mid || len(bytes.TrimRight(line, "\r")) > 0
+		if i < 0 {
+			return block, false
+		}
+		at += i + 1
+		empty := !t.mid
+		t.mid = false
+		switch {
+		case t.body:
+			t.lines--
+		case empty:
+			t.body = true
+		}
+		if t.body && t.lines <= 0 {
+			return block[:at], true
 		}
 	}
-	return n, err
-}
-
-// take looks at one octet and says whether it is the last.
-func (t *topReader) take(c byte) bool {
-	if c != '\n' {
-		t.mid = t.mid || c != '\r'
-		return false
-	}
-	empty := !t.mid
-	t.mid = false
-	switch {
-	case t.body:
-		t.lines--
-	case empty:
-		t.body = true
-	}
-	return t.body && t.lines <= 0
+	return block, false
 }

@@ -27,11 +27,13 @@ type builder struct {
 	log          *maillog.Log
 	conns        *guard.Conns
 	max, perHost int
+	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
+	metrics      *pop3d.Metrics
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log) *builder {
-	return &builder{path: path, listen: c.POP3D.Listen, log: log, delay: guard.NewLoginDelay(nil)}
+	return &builder{path: path, listen: c.POP3D.Listen, log: log, delay: guard.NewLoginDelay(nil), metrics: pop3d.NewMetrics()}
 }
 
 // options opens what a configuration names. It changes nothing when it fails.
@@ -59,6 +61,8 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 	}
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
 		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
+		// Handshakes are what costs most: a quarter of what there may be at once, so that the others get on.
+		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	template := c.Mailboxes.Path
 	return pop3d.Options{
@@ -70,8 +74,9 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 			}
 			return maildir.Path(template, a)
 		},
-		Conns: b.conns, Delay: b.delay, LoginAttempts: p.LoginAttempts, LoginTimeout: p.LoginTimeout,
-		IdleTimeout: p.IdleTimeout, DrainTimeout: drainTimeout, Expire: expire, Log: b.log,
+		Conns: b.conns, Handshakes: b.handshakes, Delay: b.delay, LoginAttempts: p.LoginAttempts, LoginTimeout: p.LoginTimeout,
+		IdleTimeout: p.IdleTimeout, DrainTimeout: drainTimeout, LoginDelay: p.LoginDelay, Expire: expire, UIDL: formerUIDLs(p.UIDL),
+		Metrics: b.metrics, Log: b.log,
 	}, nil
 }
 
@@ -84,6 +89,17 @@ func aliases(c *config.Config) map[string]string {
 		}
 	}
 	return m
+}
+
+// formerUIDLs is whose UIDLs go on; "" where there is no former server.
+func formerUIDLs(uidl string) string {
+	switch uidl {
+	case "dovecot":
+		return maildir.DovecotUIDLs
+	case "courier":
+		return maildir.CourierUIDLs
+	}
+	return ""
 }
 
 // capaExpire turns "never" or "30d" into the argument of CAPA's EXPIRE (RFC 2449 6.7).

@@ -233,9 +233,9 @@ type POP3D struct {
 	IdleTimeout    time.Duration `toml:"idle_timeout" default:"10m" min:"1s" max:"1d"`
 	LoginTimeout   time.Duration `toml:"login_timeout" default:"60s" min:"1s" max:"1h"`
 	LoginAttempts  int           `toml:"login_attempts" default:"3" min:"1" max:"100"`
-	LoginDelay     time.Duration `toml:"login_delay" default:"0s" off:"0s"`
+	LoginDelay     time.Duration `toml:"login_delay" default:"0s" min:"0s" max:"1d"`
 	DefaultDomain  string        `toml:"default_domain"` // filled: the only virtual domain, if there is just one
-	UIDL           string        `toml:"uidl" default:"filename" oneof:"filename|dovecot|courier" unbuilt:"dovecot|courier"`
+	UIDL           string        `toml:"uidl" default:"filename" oneof:"filename|dovecot|courier"`
 	Expire         string        `toml:"expire" default:"never"` // "never", or whole days: "30d"
 	Listen         []POP3Listen  `toml:"listen"`
 }

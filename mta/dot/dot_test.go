@@ -114,7 +114,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-func TestWriterLFAndWireSize(t *testing.T) {
+func TestStufferAndWireSize(t *testing.T) {
 	for _, c := range []struct {
 		name, content, wire string
 		size                int64
@@ -128,14 +128,20 @@ func TestWriterLFAndWireSize(t *testing.T) {
 		{"dot alone", ".", "..\r\n.\r\n", 3},
 	} {
 		for _, cut := range []int{1, 2, 100} {
-			var b bytes.Buffer
-			write(t, dot.NewWriterLF(&b), pieces(c.content, cut)...)
-			if b.String() != c.wire {
-				t.Errorf("%s by %d: got %q, want %q", c.name, cut, b.String(), c.wire)
+			var s dot.Stuffer
+			var b []byte
+			for _, p := range pieces(c.content, cut) {
+				before := len(b)
+				if b = s.Append(b, []byte(p)); len(b)-before > dot.MaxGrowth*len(p)+1 {
+					t.Errorf("%s by %d: %q became %q", c.name, cut, p, b[before:])
+				}
+			}
+			if b = s.End(b); string(b) != c.wire {
+				t.Errorf("%s by %d: got %q, want %q", c.name, cut, b, c.wire)
 			}
 		}
 		for _, r := range []io.Reader{strings.NewReader(c.content), iotest.OneByteReader(strings.NewReader(c.content))} {
-			if n, err := dot.WireSize(r); n != c.size || err != nil {
+			if n, err := dot.WireSize(r, make([]byte, 64)); n != c.size || err != nil {
 				t.Errorf("%s: WireSize = %d, %v; want %d", c.name, n, err, c.size)
 			}
 		}

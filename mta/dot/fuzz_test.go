@@ -91,16 +91,19 @@ func FuzzWriterReader(f *testing.F) {
 	f.Add([]byte("\r\r\n.\n"), uint8(3), true)
 	f.Fuzz(func(t *testing.T, content []byte, cut uint8, lf bool) {
 		var wire bytes.Buffer
-		w := dot.NewWriter(&wire)
-		if lf {
-			w = dot.NewWriterLF(&wire)
-		}
+		w, s := dot.NewWriter(&wire), dot.Stuffer{}
 		for rest := content; len(rest) > 0; {
 			n := min(len(rest), int(cut)+1)
-			_, _ = w.Write(rest[:n])
+			if lf {
+				wire.Write(s.Append(nil, rest[:n]))
+			} else {
+				_, _ = w.Write(rest[:n])
+			}
 			rest = rest[n:]
 		}
-		if err := w.Close(); err != nil {
+		if lf {
+			wire.Write(s.End(nil))
+		} else if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		wire.WriteString("NEXT")
@@ -112,13 +115,13 @@ func FuzzWriterReader(f *testing.F) {
 		if err != nil || !bytes.Equal(got, want) || string(rest) != "NEXT" || r.Faults()&^allowed != 0 {
 			t.Fatalf("%q: got %q, %v, %v, rest %q; want %q", content, got, err, r.Faults(), rest, want)
 		}
-		if size, _ := dot.WireSize(bytes.NewReader(content)); lf && size != int64(len(got)) {
+		if size, _ := dot.WireSize(bytes.NewReader(content), make([]byte, int(cut)+1)); lf && size != int64(len(got)) {
 			t.Fatalf("%q: WireSize = %d, want %d", content, size, len(got))
 		}
 	})
 }
 
-// reference is what a Writer makes of a content, before dots are stuffed.
+// reference is what a Writer or a Stuffer makes of a content, before dots are stuffed.
 func reference(content []byte, lf bool) (out []byte, allowed dot.Fault) {
 	for i, c := range content {
 		switch {
@@ -168,5 +171,25 @@ func BenchmarkWriter(b *testing.B) {
 		w := dot.NewWriter(io.Discard)
 		_, _ = w.Write(data)
 		_ = w.Close()
+	}
+}
+
+func BenchmarkStuffer(b *testing.B) {
+	data := bytes.Repeat([]byte("This is a line of seventy-five characters, as base64 and most mail has it.\n"), 200)
+	out := make([]byte, 0, dot.MaxGrowth*len(data)+1)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		var s dot.Stuffer
+		out = s.Append(out[:0], data)
+	}
+}
+
+func BenchmarkWireSize(b *testing.B) {
+	data, buf := bytes.Repeat([]byte("This is a line of seventy-five characters, as base64 and most mail has it.\n"), 200), make([]byte, 64<<10)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := dot.WireSize(bytes.NewReader(data), buf); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -156,7 +156,7 @@ func TestWhatStandsInTheMailbox(t *testing.T) {
 			if got != head+c.want {
 				t.Errorf("got %d octets %.100q, want %d %.100q", len(got), got, len(head+c.want), head+c.want)
 			}
-			wire, err := dot.WireSize(strings.NewReader(got))
+			wire, err := dot.WireSize(strings.NewReader(got), make([]byte, 512))
 			if err != nil {
 				t.Fatal(err)
 			}

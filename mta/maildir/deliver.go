@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/posthouse-mail/posthouse/mta/dot"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
@@ -208,7 +209,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 	}
 	n, err := w.f.WriteAt(p, w.off)
 	w.off += int64(n)
-	w.grows += grown(p[:n], w.last)
+	w.grows += dot.Growth(p[:n], w.last)
 	if n > 0 {
 		w.last = p[n-1]
 	}

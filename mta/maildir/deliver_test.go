@@ -57,7 +57,7 @@ func TestADeliveredFileSaysItsSizes(t *testing.T) {
 		if err != nil || string(b) != strings.Join(src, "") {
 			t.Errorf("%d: got %.50q, %v", i, b, err)
 		}
-		wire, err := dot.WireSize(strings.NewReader(string(b)))
+		wire, err := dot.WireSize(strings.NewReader(string(b)), make([]byte, 512))
 		if err != nil {
 			t.Fatal(err)
 		}

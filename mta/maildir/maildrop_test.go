@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
@@ -47,7 +48,7 @@ func rename(t *testing.T, dir, from, to string) {
 
 func open(t *testing.T, dir string) *maildir.Maildrop {
 	t.Helper()
-	m, err := maildir.OpenMaildrop(context.Background(), dir)
+	m, err := maildir.OpenMaildrop(context.Background(), dir, maildir.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,7 @@ func open(t *testing.T, dir string) *maildir.Maildrop {
 func listing(m *maildir.Maildrop) []string {
 	all := []string{}
 	for i := range m.Len() {
-		all = append(all, fmt.Sprintf("%s %d", m.Message(i).Unique, m.Message(i).Size))
+		all = append(all, fmt.Sprintf("%s %d", m.Unique(i), m.Size(i)))
 	}
 	return all
 }
@@ -88,6 +89,18 @@ func TestAnAbsentMaildirReadsAsEmpty(t *testing.T) {
 func TestAMaildirWithoutFoldersReadsAsEmpty(t *testing.T) {
 	if m := open(t, t.TempDir()); m.Len() != 0 {
 		t.Errorf("got %d messages, want 0", m.Len())
+	}
+}
+
+func TestAFolderThatIsMissingIsMade(t *testing.T) {
+	for _, folder := range []string{"new", "cur"} {
+		dir := mailbox(t, map[string]string{"new/1.a.h": "x\n", "cur/2.a.h:2,": "y\n"})
+		if err := os.RemoveAll(filepath.Join(dir, folder)); err != nil {
+			t.Fatal(err)
+		}
+		if m := open(t, dir); m.Len() != 1 {
+			t.Errorf("without %s: got %d messages, want 1", folder, m.Len())
+		}
 	}
 }
 
@@ -155,7 +168,7 @@ func TestAFolderThatIsALinkIsAnError(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "new")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := maildir.OpenMaildrop(context.Background(), dir); err == nil {
+	if _, err := maildir.OpenMaildrop(context.Background(), dir, maildir.Options{}); err == nil {
 		t.Error("got no error, want one")
 	}
 	// The failed session has given the mailbox back.
@@ -168,7 +181,7 @@ func TestAFolderThatIsALinkIsAnError(t *testing.T) {
 func TestTheSecondSessionIsRefusedUntilTheFirstEnds(t *testing.T) {
 	dir := mailbox(t, nil)
 	first := open(t, dir)
-	if _, err := maildir.OpenMaildrop(context.Background(), dir); !errors.Is(err, maildir.ErrInUse) {
+	if _, err := maildir.OpenMaildrop(context.Background(), dir, maildir.Options{}); !errors.Is(err, maildir.ErrInUse) {
 		t.Fatalf("second session: got %v, want ErrInUse", err)
 	}
 	if err := first.Close(); err != nil {
@@ -188,7 +201,7 @@ func TestALockFileThatIsALinkOrAFIFOIsRefused(t *testing.T) {
 			if err := prepare(filepath.Join(dir, maildir.LockFile)); err != nil {
 				t.Fatal(err)
 			}
-			if m, err := maildir.OpenMaildrop(context.Background(), dir); err == nil {
+			if m, err := maildir.OpenMaildrop(context.Background(), dir, maildir.Options{}); err == nil {
 				_ = m.Close()
 				t.Error("got no error, want one")
 			}
@@ -208,8 +221,8 @@ func TestAMessageSeenInBothFoldersIsOne(t *testing.T) {
 	if d := cmp.Diff([]string{"1.a.h 3"}, listing(m)); d != "" {
 		t.Errorf("messages (-want +got):\n%s", d)
 	}
-	if m.Message(0).Twin != 0 {
-		t.Errorf("twin: got %d, want 0", m.Message(0).Twin)
+	if m.Twin(0) {
+		t.Error("got a twin, want one message alone")
 	}
 }
 
@@ -219,8 +232,8 @@ func TestTwoMessagesWithOneUniquePartAreToldApart(t *testing.T) {
 	if m.Len() != 2 {
 		t.Fatalf("got %d messages, want 2", m.Len())
 	}
-	if a, b := m.Message(0).Twin, m.Message(1).Twin; a == 0 || b == 0 || a == b {
-		t.Errorf("twins: got %d and %d, want two numbers", a, b)
+	if !m.Twin(0) || !m.Twin(1) {
+		t.Errorf("twins: got %v and %v, want both to be", m.Twin(0), m.Twin(1))
 	}
 	before := []string{content(t, m, 0), content(t, m, 1)}
 	// Both get other names; each stays what it was.
@@ -234,7 +247,7 @@ func TestTwoMessagesWithOneUniquePartAreToldApart(t *testing.T) {
 func TestARenamedMessageIsFoundAgain(t *testing.T) {
 	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "cur/2.a.h,S=4,W=5:2,": "two\n", "new/3.a.h": "three\n"})
 	m := open(t, dir)
-	rename(t, dir, "new/1.a.h", "cur/1.a.h:2,S")
+	rename(t, dir, "cur/1.a.h:2,", "cur/1.a.h:2,S")
 	rename(t, dir, "cur/2.a.h,S=4,W=5:2,", "cur/2.a.h,S=4,W=5:2,FS")
 	for i, want := range []string{"one\n", "two\n", "three\n"} {
 		if got := content(t, m, i); got != want {
@@ -242,7 +255,7 @@ func TestARenamedMessageIsFoundAgain(t *testing.T) {
 		}
 	}
 	rename(t, dir, "cur/1.a.h:2,S", "cur/1.a.h:2,RS")
-	if err := m.Remove(0); err != nil {
+	if err := remove(m, 0); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"2.a.h 5", "3.a.h 7"}, listing(reopened(t, m, dir))); d != "" {
@@ -262,14 +275,14 @@ func TestAVanishedMessageIsGoneAndNeverAnother(t *testing.T) {
 	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "new/2.a.h": "two\n", "new/3.a.h": "tre\n", "new/4.a.h": "for\n", "new/5.a.h": "fiv\n"})
 	m := open(t, dir)
 	// 1 is removed; 2 is replaced by another file of its name and size; 3 has grown; 4 is a link now.
-	if err := os.Remove(filepath.Join(dir, "new/1.a.h")); err != nil {
+	if err := os.Remove(filepath.Join(dir, "cur/1.a.h:2,")); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "tmp/x"), "TWO\n")
-	rename(t, dir, "tmp/x", "new/2.a.h")
-	write(t, filepath.Join(dir, "new/3.a.h"), "longer\n")
-	rename(t, dir, "new/4.a.h", "tmp/4")
-	if err := os.Symlink("../tmp/4", filepath.Join(dir, "new/4.a.h")); err != nil {
+	rename(t, dir, "tmp/x", "cur/2.a.h:2,")
+	write(t, filepath.Join(dir, "cur/3.a.h:2,"), "longer\n")
+	rename(t, dir, "cur/4.a.h:2,", "tmp/4")
+	if err := os.Symlink("../tmp/4", filepath.Join(dir, "cur/4.a.h:2,")); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 4 {
@@ -286,11 +299,11 @@ func TestAVanishedMessageIsGoneAndNeverAnother(t *testing.T) {
 	}
 	// Removing what is gone succeeds, and takes nothing that came in its place.
 	for _, i := range []int{0, 1, 3} {
-		if err := m.Remove(i); err != nil {
+		if err := remove(m, i); err != nil {
 			t.Errorf("remove message %d: %v", i+1, err)
 		}
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "new/2.a.h"))
+	b, err := os.ReadFile(filepath.Join(dir, "cur/2.a.h:2,"))
 	if err != nil || string(b) != "TWO\n" {
 		t.Errorf("the other file: got %q, %v; want it untouched", b, err)
 	}
@@ -304,7 +317,7 @@ func TestAMessageCutShortWhileItIsReadEndsInAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := os.Truncate(filepath.Join(dir, "new/1.a.h"), 10); err != nil {
+	if err := os.Truncate(filepath.Join(dir, "cur/1.a.h:2,"), 10); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -320,7 +333,7 @@ func TestWhatIsAppendedWhileAMessageIsReadIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	write(t, filepath.Join(dir, "new/1.a.h"), "one\nmore\n")
+	write(t, filepath.Join(dir, "cur/1.a.h:2,"), "one\nmore\n")
 	b, err := io.ReadAll(r)
 	if err != nil || string(b) != "one\n" {
 		t.Errorf("got %q, %v; want %q", b, err, "one\n")
@@ -328,23 +341,62 @@ func TestWhatIsAppendedWhileAMessageIsReadIsNotRead(t *testing.T) {
 }
 
 func TestRemoveReportsWhatItCannotRemove(t *testing.T) {
-	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "new/2.a.h": "two\n"})
 	m := open(t, dir)
-	// A folder that is a link now is none of the mailbox: an error, and not a message that is gone.
-	rename(t, dir, "new", "old")
-	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "new")); err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Remove(0); err == nil {
+	// An error, and not a message that is gone.
+	restore := immutable(t, filepath.Join(dir, "cur"))
+	err := remove(m, 0)
+	restore()
+	if err == nil {
 		t.Error("got no error, want one")
 	}
+	if err := remove(m, 1); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if d := cmp.Diff([]string{"1.a.h 5"}, listing(reopened(t, m, dir))); d != "" {
+		t.Errorf("messages (-want +got):\n%s", d)
+	}
+}
+
+// immutable keeps files in a folder from being removed, by root too, until the function that it returns is called.
+func immutable(t *testing.T, dir string) func() {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const flagImmutable = 0x10 // FS_IMMUTABLE_FL
+	before, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(before|flagImmutable))
+	}
+	if err != nil {
+		t.Skipf("no immutable folders here: %v", err)
+	}
+	return func() {
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// remove removes one message.
+func remove(m *maildir.Maildrop, i int) (failed error) {
+	m.Remove([]int{i}, func(_ int, err error) { failed = err })
+	return failed
 }
 
 func TestAnEndedContextEndsTheListing(t *testing.T) {
 	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := maildir.OpenMaildrop(ctx, dir); !errors.Is(err, context.Canceled) {
+	if _, err := maildir.OpenMaildrop(ctx, dir, maildir.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 	open(t, dir)
@@ -358,7 +410,7 @@ func TestAThousandRenamedMessagesAreAllFound(t *testing.T) {
 	dir := mailbox(t, files)
 	m := open(t, dir)
 	for i := range 1000 {
-		rename(t, dir, fmt.Sprintf("new/%d.a.h", i), fmt.Sprintf("cur/%d.a.h:2,S", i))
+		rename(t, dir, fmt.Sprintf("cur/%d.a.h:2,", i), fmt.Sprintf("cur/%d.a.h:2,S", i))
 	}
 	for i := range 1000 {
 		if got, want := content(t, m, i), fmt.Sprintf("%d\n", i); got != want {

@@ -2,9 +2,6 @@ package maildir
 
 import (
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -12,48 +9,56 @@ import (
 // that two walks in a row do not see is gone: a single walk can miss a file that is being renamed under it. All messages
 // are looked for at once, so that a mailbox where every name changed costs one search and not one for each message.
 func (m *Maildrop) refind() error {
-	byUnique := make(map[string][]int, len(m.all))
+	known := newFullIndex(&m.list)
 	seen := make([]bool, len(m.all))
-	for i, e := range m.all {
-		byUnique[e.unique] = append(byUnique[e.unique], i)
-		seen[i] = e.gone
+	for i := range m.all {
+		seen[i] = m.all[i].is(gone)
 	}
 	for range 2 {
 		if !slices.Contains(seen, false) {
 			break
 		}
-		for _, folder := range []string{dirNew, dirCur} {
-			err := eachFile(filepath.Join(m.dir, folder), func(file string, n Name) error {
-				return m.match(folder, file, byUnique[n.Unique], seen)
-			})
-			if err != nil {
+		for _, f := range []*folder{m.newDir, m.curDir} {
+			if err := f.each(func(d dirent) error { return m.match(f, d, known, seen) }); err != nil {
 				return err
 			}
 		}
 	}
 	for i := range m.all {
-		m.all[i].gone = m.all[i].gone || !seen[i]
+		if !seen[i] {
+			m.all[i].state |= gone
+		}
 	}
 	return nil
 }
 
-// match gives a file's name to the one of the candidates whose file it is.
-func (m *Maildrop) match(folder, file string, candidates []int, seen []bool) error {
-	if len(candidates) == 0 {
+// match gives a file's name to the one of the messages whose file it is.
+func (m *Maildrop) match(f *folder, d dirent, known *index, seen []bool) error {
+	unique := uniqueLen(d.name)
+	if unique == 0 || len(d.name) > 255 || !d.mayBeFile() {
 		return nil
 	}
-	st, err := os.Lstat(filepath.Join(m.dir, folder, file))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, i := range candidates {
-		if e := &m.all[i]; e.is(st) {
-			e.folder, e.file = folder, file
-			seen[i] = true
+	var failed error
+	known.each(d.name[:unique], func(i int) bool {
+		e := &m.all[i]
+		if e.ino != d.ino { // some filesystems list other numbers than stat(2) tells
+			st, err := f.statFile(string(d.name))
+			if failed = err; err != nil || st.Ino != e.ino {
+				return err == nil
+			}
 		}
+		if e.is(inNew) != (f == m.newDir) || string(m.file(e)) != string(d.name) {
+			m.list.rename(e, d.name)
+			e.state &^= inNew
+			if f == m.newDir {
+				e.state |= inNew
+			}
+		}
+		seen[i] = true
+		return false
+	})
+	if errors.Is(failed, ErrGone) {
+		return nil
 	}
-	return nil
+	return failed
 }

@@ -1,189 +1,202 @@
 package maildir
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/posthouse-mail/posthouse/mta/dot"
+	"time"
 )
 
-const (
-	// maxMessages bounds a snapshot; the messages beyond it show once others are gone.
-	maxMessages = 1 << 20
-	// readChunk is how many names are read from a folder at once.
-	readChunk = 4096
-)
+// maxMessages bounds a snapshot; the messages beyond it show once others are gone.
+const maxMessages = 1 << 20
 
-// inode tells files apart, whatever their names.
-type inode struct{ dev, ino uint64 }
+// errFull ends the listing of a folder once a snapshot has maxMessages.
+var errFull = errors.New("as many messages as a snapshot may have")
 
-// entry is a message as the snapshot keeps it.
-type entry struct {
-	folder string // dirNew or dirCur
-	file   string // the name there
-	unique string
-	id     inode
-	size   int64 // octets of the file
-	wire   int64 // octets as POP3 sends them
-	time   int64 // of arrival, seconds since 1970
-	twin   bool  // another message has the same unique part
-	gone   bool  // it was looked for under all names and is not there
-}
-
-// scan lists the messages of a Maildir in the order of their arrival. It reads new/ before cur/, so that a message which
-// another program moves meanwhile is seen at least once. What is not there reads as empty.
-func scan(ctx context.Context, dir string) ([]entry, error) {
-	var all []entry
-	for _, folder := range []string{dirNew, dirCur} {
-		err := eachFile(filepath.Join(dir, folder), func(file string, n Name) error {
-			if len(all) == maxMessages {
-				return io.EOF
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			e, ok, err := inspect(dir, folder, file, n)
-			if ok {
-				all = append(all, e)
-			}
-			return err
-		})
-		if err != nil && err != io.EOF {
-			return nil, fmt.Errorf("read mailbox: %w", err)
-		}
+// scan takes the snapshot: the messages in the order of their arrival. What the cache knows of is neither opened nor
+// asked for its size, and where neither folder has changed since the cache was written, not even listed.
+func (m *Maildrop) scan(ctx context.Context, now time.Time) error {
+	old := loadCache(m.dir)
+	if old == nil {
+		old = &cache{}
 	}
-	return arrange(all), nil
-}
-
-// arrange puts entries in order, drops those seen twice, and marks different messages with one unique part.
-func arrange(all []entry) []entry {
-	slices.SortFunc(all, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.unique, b.unique), cmp.Compare(a.id.dev, b.id.dev), cmp.Compare(a.id.ino, b.id.ino))
-	})
-	kept := all[:0]
-	for _, e := range all {
-		if n := len(kept); n > 0 && kept[n-1].unique == e.unique {
-			if kept[n-1].id == e.id {
-				kept[n-1].folder, kept[n-1].file = e.folder, e.file
-				continue
-			}
-			kept[n-1].twin, e.twin = true, true
-		}
-		kept = append(kept, e)
-	}
-	slices.SortFunc(kept, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.unique, b.unique), cmp.Compare(a.id.ino, b.id.ino))
-	})
-	return kept
-}
-
-// inspect looks at one file; ok is false for what is not to be shown: gone again, no regular file, or not yet the size
-// that its name gives, because it is being completed.
-func inspect(dir, folder, file string, n Name) (e entry, ok bool, err error) {
-	path := filepath.Join(dir, folder, file)
-	st, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return entry{}, false, nil
-	}
-	if err != nil {
-		return entry{}, false, err
-	}
-	if !st.Mode().IsRegular() || n.Size >= 0 && n.Size != st.Size() {
-		return entry{}, false, nil
-	}
-	e = entry{folder: folder, file: file, unique: n.Unique, id: inodeOf(st), size: st.Size(), wire: n.Wire}
-	if e.time, ok = arrival(n.Unique); !ok {
-		e.time = st.ModTime().Unix()
-	}
-	// Each LF may gain a CR, and the last line both; what is outside of that is no wire size.
-	if e.wire >= e.size && e.wire <= 2*e.size+2 {
-		return e, true, nil
-	}
-	return measure(path, e)
-}
-
-// measure reads a file whose name does not give its size on the wire.
-func measure(path string, e entry) (entry, bool, error) {
-	f, err := openAs(path, e)
-	if errors.Is(err, ErrGone) {
-		return entry{}, false, nil
-	}
-	if err != nil {
-		return entry{}, false, err
-	}
-	defer f.Close()
-	if e.wire, err = dot.WireSize(io.LimitReader(f, e.size)); err != nil {
-		return entry{}, false, fmt.Errorf("read %s: %w", path, err)
-	}
-	return e, true, nil
-}
-
-// openAs opens the file at path if it is still the one of e, unchanged; ErrGone otherwise. It never waits and follows no link.
-func openAs(path string, e entry) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO):
-		return nil, ErrGone
-	case err != nil:
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	if !e.is(st) || st.Size() != e.size {
-		_ = f.Close()
-		return nil, ErrGone
-	}
-	return f, nil
-}
-
-// is says whether a file is the one that the snapshot saw, under whatever name.
-func (e *entry) is(st fs.FileInfo) bool { return st.Mode().IsRegular() && inodeOf(st) == e.id }
-
-func inodeOf(st fs.FileInfo) inode {
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		return inode{uint64(sys.Dev), sys.Ino}
-	}
-	return inode{}
-}
-
-// eachFile calls do for each message name in a folder, in the folder's order, until it returns an error. A folder that is
-// not there is empty; one that is a link or a file is an error.
-func eachFile(folder string, do func(file string, n Name) error) error {
-	d, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	before, err := m.stamps()
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	for {
-		files, err := d.Readdirnames(readChunk)
-		if err == io.EOF {
-			return nil
+	if old.settled && old.stamps == before && !m.shared {
+		m.list, m.stamp, m.settled, m.clean = old.list, before, true, true
+		return nil
+	}
+	if err := m.moveNew(ctx); err != nil {
+		return err
+	}
+	if m.stamp, err = m.stamps(); err != nil {
+		return err
+	}
+	m.settled = m.stamp.settled(now)
+	var unknown []entry
+	if unknown, err = m.collect(ctx, &old.list); err != nil {
+		return err
+	}
+	known := len(m.all)
+	unknown, err = m.inspect(ctx, unknown)
+	m.merge(unknown)
+	m.settled = m.settled && err == nil
+	m.clean = m.settled && old.settled && old.stamps == m.stamp && len(unknown) == 0 && known == len(old.all)
+	return err
+}
+
+// moveNew moves what is in new/ to cur/, as every reader of a Maildir does: it is not new any more. What cannot be moved
+// stays, and is shown all the same. A file that is not yet as large as its name says stays too: its delivery is being
+// completed.
+func (m *Maildrop) moveNew(ctx context.Context) error {
+	var names []string
+	err := m.newDir.each(func(d dirent) error {
+		if len(names) < maxMessages && d.mayBeFile() {
+			names = append(names, string(d.name))
 		}
-		if err != nil {
+		return ctx.Err()
+	})
+	if err != nil {
+		return fmt.Errorf("read mailbox: %w", err)
+	}
+	for _, name := range names {
+		n, ok := ParseName(name)
+		if !ok {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for _, file := range files {
-			if n, ok := ParseName(file); ok {
-				if err := do(file, n); err != nil {
-					return err
-				}
+		if n.Size >= 0 {
+			if st, err := m.newDir.statFile(name); err != nil || st.Size != n.Size {
+				continue
 			}
 		}
+		to := name
+		if bytes.IndexByte([]byte(name), ':') < 0 {
+			to += ":2,"
+		}
+		_ = m.newDir.rename(name, m.curDir, to) // another program was faster, or we may only read: it is listed where it is
 	}
+	return nil
+}
+
+// collect lists both folders: what the cache has goes into the snapshot, the rest is returned. It reads new/ before cur/,
+// so that a message which another program moves meanwhile is seen at least once.
+func (m *Maildrop) collect(ctx context.Context, old *list) (unknown []entry, err error) {
+	known := newFullIndex(old)
+	at := make([]int32, len(old.all)) // where in found an entry of the cache is, plus one
+	var found []entry
+	for _, f := range []*folder{m.newDir, m.curDir} {
+		err := f.each(func(d dirent) error {
+			unique := uniqueLen(d.name)
+			if unique == 0 || len(d.name) > 255 || !d.mayBeFile() {
+				return nil
+			}
+			if len(found)+len(unknown) == maxMessages {
+				return errFull
+			}
+			e := entry{ino: d.ino, name: uint32(len(m.names)), length: uint8(len(d.name)), unique: uint8(unique)}
+			if f == m.newDir {
+				e.state = inNew
+			}
+			m.names = append(m.names, d.name...)
+			hit := false
+			known.each(d.name[:unique], func(i int) bool {
+				k := &old.all[i]
+				if hit = k.ino == d.ino && at[i] == 0; hit {
+					e.size, e.wire, e.mtime, e.time, e.state = k.size, k.wire, k.mtime, k.time, e.state|k.state&(measured|twin)
+					found = append(found, e)
+					at[i] = int32(len(found))
+				}
+				return !hit
+			})
+			if !hit {
+				unknown = append(unknown, e)
+			}
+			return ctx.Err()
+		})
+		if err != nil && !errors.Is(err, errFull) {
+			return nil, fmt.Errorf("read mailbox: %w", err)
+		}
+	}
+	// The cache is in the snapshot's order.
+	m.all = make([]entry, 0, len(found)+len(unknown))
+	for _, i := range at {
+		if i > 0 {
+			m.all = append(m.all, found[i-1])
+		}
+	}
+	return unknown, nil
+}
+
+// merge puts further messages into the snapshot: in order, those seen twice once, and different messages with one unique
+// part marked.
+func (m *Maildrop) merge(more []entry) {
+	if len(more) == 0 {
+		return
+	}
+	seen := newIndex(&list{m.names, nil}, len(m.all)+len(more))
+	seen.l.all = append(append(make([]entry, 0, len(m.all)+len(more)), m.all...), more...)
+	all, drop := seen.l.all, make([]bool, len(m.all)+len(more))
+	for i := range all {
+		seen.each(seen.l.unique(&all[i]), func(j int) bool {
+			if all[j].ino == all[i].ino { // it moved while we looked; the later name is the true one
+				all[j].state, all[j].name, all[j].length = all[i].state, all[i].name, all[i].length
+				drop[i] = true
+				return false
+			}
+			all[i].state |= twin
+			all[j].state |= twin
+			return true
+		})
+		if !drop[i] {
+			seen.add(i)
+		}
+	}
+	had, fresh := len(m.all), more[:0]
+	m.all = all[:0]
+	for i := range all {
+		switch {
+		case drop[i]:
+		case i < had:
+			m.all = append(m.all, all[i])
+		default:
+			fresh = append(fresh, all[i])
+		}
+	}
+	m.interleave(fresh)
+}
+
+// interleave puts entries that are in no order among those that are.
+func (m *Maildrop) interleave(fresh []entry) {
+	m.sort(fresh)
+	old := append([]entry(nil), m.all...)
+	m.all = m.all[:0]
+	for len(old) > 0 && len(fresh) > 0 {
+		if m.compare(&old[0], &fresh[0]) <= 0 {
+			m.all, old = append(m.all, old[0]), old[1:]
+		} else {
+			m.all, fresh = append(m.all, fresh[0]), fresh[1:]
+		}
+	}
+	m.all = append(append(m.all, old...), fresh...)
+}
+
+// uniqueLen returns the length of a file name's unique part; 0 for what is no message's name.
+func uniqueLen(file []byte) int {
+	if len(file) == 0 || file[0] == '.' {
+		return 0
+	}
+	end := len(file)
+	if i := bytes.IndexByte(file, ':'); i >= 0 {
+		end = i
+	}
+	if i := bytes.IndexByte(file[:end], ','); i >= 0 {
+		end = i
+	}
+	return end
 }

@@ -24,16 +24,19 @@ func (l *Log) POP3PlaintextDropped(session, client string, octets int) {
 	l.event(slog.LevelWarn, "pop3-plaintext-dropped", slog.String("session", session), slog.String("client", client), slog.Int("octets", octets))
 }
 
-// POP3Login: a client has logged in. Fields: session, client, login (the mailbox), tls, messages, octets (what it holds).
-func (l *Log) POP3Login(session, client, login, tls string, messages int, octets int64) {
-	l.event(slog.LevelInfo, "pop3-login", slog.String("session", session), slog.String("client", client), slog.String("login", login),
-		slog.String("tls", tls), slog.Int("messages", messages), slog.Int64("octets", octets))
+// POP3Login: a client has logged in. Fields: session, client, mech (USER, or a mechanism of SASL), login (the mailbox), tls,
+// messages, octets (what it holds).
+func (l *Log) POP3Login(session, client, mech, login, tls string, messages int, octets int64) {
+	l.event(slog.LevelInfo, "pop3-login", slog.String("session", session), slog.String("client", client), slog.String("mech", mech),
+		slog.String("login", login), slog.String("tls", tls), slog.Int("messages", messages), slog.Int64("octets", octets))
 }
 
-// POP3LoginFailed: a login was refused: bad credentials, a mailbox that is in use, or a fault of ours. Fields: session,
-// client, login (as it was sent, completed), err.
-func (l *Log) POP3LoginFailed(session, client, login string, err error) {
-	l.event(slog.LevelWarn, "pop3-login-failed", slog.String("session", session), slog.String("client", client), slog.String("login", login), slog.Any("err", err))
+// POP3LoginFailed: a login was refused. Fields: session, client, reason (credentials, binding, transition, in-use,
+// login-delay, or fault: one of ours), mech, login (as it was sent, completed), err. What a client can choose stands behind the client's address, so that
+// a program which reads the log cannot be misled.
+func (l *Log) POP3LoginFailed(session, client, reason, mech, login string, err error) {
+	l.event(slog.LevelWarn, "pop3-login-failed", slog.String("session", session), slog.String("client", client), slog.String("reason", reason),
+		slog.String("mech", mech), slog.String("login", login), slog.Any("err", err))
 }
 
 // POP3MessageFailed: a message could not be read or removed, or its mailbox not be given back. Of the removals of one
