@@ -112,7 +112,7 @@ var errUIDLList = errors.New("no list of UIDLs that is known")
 
 // parseDovecot reads dovecot-uidlist: a header "3 V<uidvalidity> N<next> ..." and lines "<uid> <field>... :<file>", or of
 // version 1 "1 <uidvalidity> <next>" and "<uid> <file>". What Dovecot showed is the field P, where a message has one, and
-// else UID and UIDVALIDITY as eight hexadecimal digits each (pop3_uidl_format = %08Xu%08Xv).
+// else UID and UIDVALIDITY as eight hexadecimal digits each (pop3_uidl_format = %08Xu%08Xv, whose digits are lower case).
 func parseDovecot(text []byte) (UIDLs, error) {
 	head, rest, _ := bytes.Cut(text, []byte("\n"))
 	fields := strings.Fields(string(head))
@@ -136,7 +136,7 @@ func parseDovecot(text []byte) (UIDLs, error) {
 		if err != nil {
 			continue
 		}
-		uidl := fmt.Sprintf("%08X%08X", n, v)
+		uidl := fmt.Sprintf("%08x%08x", n, v)
 		if fields[0] == "3" {
 			options, name, ok := strings.Cut(":"+file, " :")
 			if !ok {

@@ -18,9 +18,17 @@ func TestUIDLLists(t *testing.T) {
 	}{
 		{"Dovecot", maildir.DovecotUIDLs, "dovecot-uidlist",
 			"3 V1700000000 N5 G01\n1 W3 S2 :1.a.h,S=2,W=3\n2 Pold.name W9 :2.a.h\n3 :3.a.h\n10 :4.a.h\n",
-			maildir.UIDLs{"1.a.h": "000000016553F100", "2.a.h": "old.name", "3.a.h": "000000036553F100", "4.a.h": "0000000A6553F100"}},
+			maildir.UIDLs{"1.a.h": "000000016553f100", "2.a.h": "old.name", "3.a.h": "000000036553f100", "4.a.h": "0000000a6553f100"}},
+		// As Dovecot 2.3.19 has written it, and what it answered to UIDL.
+		{"a true one of Dovecot", maildir.DovecotUIDLs, "dovecot-uidlist",
+			"3 V1795841031 N4 Gfb8a6815075c0a6bfe58000083ecc375\n1 W19 :1700000001.M1P7.host\n2 :1700000002.M2P7.host,S=16,W=19\n3 W21 :1700000003.M3P7.host\n",
+			maildir.UIDLs{"1700000001.M1P7.host": "000000016b0a5c07", "1700000002.M2P7.host": "000000026b0a5c07", "1700000003.M3P7.host": "000000036b0a5c07"}},
+		// As Courier 1.0.16 has written it, and what it answered to UIDL.
+		{"a true one of Courier", maildir.CourierUIDLs, "courierpop3dsizelist",
+			"/3 4 1795841032\n1700000001.M1P7.host:2, 19 1:1795841032:0\n1700000002.M2P7.host,S=16,W=19:2,S 19 2:1795841032:0\n1700000003.M3P7.host:2,FR 21 3:1795841032:0\n",
+			maildir.UIDLs{"1700000001.M1P7.host": "UID1-1795841032", "1700000002.M2P7.host": "UID2-1795841032", "1700000003.M3P7.host": "UID3-1795841032"}},
 		{"Dovecot's first version", maildir.DovecotUIDLs, "dovecot-uidlist", "1 1700000000 3\n1 1.a.h\n2 2.a.h,S=4\n",
-			maildir.UIDLs{"1.a.h": "000000016553F100", "2.a.h": "000000026553F100"}},
+			maildir.UIDLs{"1.a.h": "000000016553f100", "2.a.h": "000000026553f100"}},
 		{"lines that say nothing", maildir.DovecotUIDLs, "dovecot-uidlist",
 			"3 V1 N5\n\nx :1.a.h\n1\n2 :\n3 :.hidden\n4 P\x01 :4.a.h\n5 P" + strings.Repeat("x", 71) + " :5.a.h\n6 :6.a.h\n7 :6.a.h\n99999999999 :7.a.h",
 			maildir.UIDLs{"6.a.h": "0000000600000001"}},
