@@ -13,6 +13,12 @@ TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
 
 export CGO_ENABLED = 0
 
+# The filters that come along: one program, and what starts them.
+LIBDIR    = $(PREFIX)/lib/posthouse
+FILTERS   = spf dkim
+PROGRAMS += filter filter-run
+PAGES    += $(wildcard cmd/*/*.7)
+
 .PHONY: all demo lab mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
 
 all: $(PROGRAMS)
@@ -64,6 +70,13 @@ tidy:
 	$(GO) mod tidy -diff
 	cd contrib/tools && $(GO) mod tidy -diff
 
+# The code of the filters' protocol is what protoc makes of it.
+.PHONY: generated
+check: generated
+generated:
+	@if command -v protoc >/dev/null; then d=$$(mktemp -d) && filters/proto/generate $$d && diff -r -u -x '*.proto' -x doc.go -x generate filters/proto $$d/filters/proto && rm -r $$d; \
+	elif [ "$$CI" = true ]; then echo "no protoc: the generated code cannot be checked" >&2; exit 1; else echo "no protoc: the generated code is not checked"; fi
+
 manlint:
 	@if command -v mandoc >/dev/null; then mandoc -Tlint -W warning $(PAGES); else echo "no mandoc: the manual pages are not checked"; fi
 
@@ -74,6 +87,11 @@ install: all
 	install -m 0755 bin/queue-runner $(DESTDIR)$(SBINDIR)/posthouse-queue-runner
 	install -m 0755 bin/pop3d $(DESTDIR)$(SBINDIR)/posthouse-pop3d
 	install -m 0755 bin/posthouse $(DESTDIR)$(SBINDIR)/posthouse
+	install -d $(DESTDIR)$(LIBDIR)/filters $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(SYSCONFDIR)/posthouse/filters.d
+	install -m 0755 bin/filter bin/filter-run $(DESTDIR)$(LIBDIR)
+	for name in $(FILTERS); do ln -sf ../filter $(DESTDIR)$(LIBDIR)/filters/$$name; done
+	for name in $(FILTERS); do f=posthouse/filters.d/$$name.toml; [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 0644 etc/$$f $(DESTDIR)$(SYSCONFDIR)/$$f; done
+	install -m 0644 cmd/filter/posthouse-filters.7 $(DESTDIR)$(MANDIR)/man7
 	for page in smtpd queue-runner pop3d; do install -m 0644 cmd/$$page/$$page.8 $(DESTDIR)$(MANDIR)/man8/posthouse-$$page.8; done
 	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
 	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5

@@ -30,6 +30,8 @@ func newRoot() *cobra.Command {
 		newCheck(),
 		newUser(),
 		newQueue(),
+		newFilter(),
+		newDKIM(),
 	)
 	return root
 }

@@ -44,10 +44,17 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err := b.rates.Load(ratesFile); err != nil {
 		app.Log.StateFailed(ratesFile, err)
 	}
+	judges, err := startFilters(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer judges.Close()
+	opt.Filters = filters{judges}
 	server := smtpd.New(opt)
 	app.OnReload(func(c *config.Config) error {
 		opt, err := b.options(c)
 		if err == nil {
+			opt.Filters = filters{judges}
 			server.SetOptions(opt)
 		}
 		return err
@@ -56,7 +63,12 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
+	control, err := listenControl(app)
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveControl(ctx, control, judges) })
 	g.Go(func() error { return server.Serve(ctx, listeners...) })
 	g.Go(func() error { return rotate(ctx, writer) })
 	g.Go(func() error { return keepRates(ctx, b.rates, ratesFile, app.Log) })

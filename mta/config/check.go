@@ -19,6 +19,7 @@ func (r *reader) check() {
 	r.checkQueue()
 	r.checkOutbound()
 	r.checkRoutes()
+	r.checkFilters()
 }
 
 func (r *reader) warn(text string) { r.cfg.warnings = append(r.cfg.warnings, text) }

@@ -75,7 +75,7 @@ type Domain struct {
 	Aliases    string   `toml:"aliases"`   // a file
 	Delimiter  string   `toml:"delimiter" default:"+"`
 	Recipients string   `toml:"recipients" default:"users" oneof:"users|any|verify" unbuilt:"verify"`
-	DKIM       []string `toml:"dkim" off:""`
+	DKIM       []string `toml:"dkim"` // selectors
 }
 
 // Users is the table [users].
@@ -178,12 +178,12 @@ type Shared struct {
 type Filters struct {
 	Directory   string        `toml:"directory" default:"/usr/lib/posthouse/filters"`
 	Settings    string        `toml:"settings" default:"/etc/posthouse/filters.d"`
-	Enabled     []string      `toml:"enabled" off:""`
+	Enabled     []string      `toml:"enabled"`
 	Timeout     time.Duration `toml:"timeout" default:"30s" min:"1s" max:"10m"`
 	OnFailure   string        `toml:"on_failure" default:"tempfail" oneof:"tempfail|accept"`
-	ScoreJunk   float64       `toml:"score_junk" default:"0" off:"0"`
-	ScoreReject float64       `toml:"score_reject" default:"0" off:"0"`
-	Quarantine  string        `toml:"quarantine" default:"junk" oneof:"junk|hold"`
+	ScoreJunk   float64       `toml:"score_junk" default:"0"`
+	ScoreReject float64       `toml:"score_reject" default:"0"`
+	Quarantine  string        `toml:"quarantine" default:"junk" oneof:"junk|hold" unbuilt:"hold"`
 }
 
 // Queue is the table [queue].

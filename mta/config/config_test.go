@@ -178,7 +178,7 @@ func TestFaults(t *testing.T) {
 		{"a time that overflows", host + "[queue]\nlifetime = \"999999999999d\"", "3 queue.lifetime: is no time"},
 		{"a size that overflows", host + "[smtpd]\nmax_message_size = \"9999999999999GB\"", "3 smtpd.max_message_size: is no size"},
 		{"a size with a sign", host + "[smtpd]\nmax_message_size = \"-1MB\"", "3 smtpd.max_message_size: is no size"},
-		{"not a number", host + "[filters]\nscore_junk = nan", "3 filters.score_junk: not built"},
+		{"not a number", host + "[filters]\nscore_junk = nan", "3 filters.score_junk: NaN"},
 		{"a line shorter than RFC 5321 wants", host + "[smtpd]\nmax_line = \"999\"", "3 smtpd.max_line: out of range"},
 		{"growth of the interval backwards", host + "[queue]\nretry_first = \"5h\"", "3 queue.retry_first: longer than"},
 		// Names.
@@ -223,7 +223,9 @@ func TestFaults(t *testing.T) {
 		{"a default domain that is not here", host + "[pop3d]\ndefault_domain = \"b.example\"", "3 pop3d.default_domain"},
 		// Not built yet.
 		{"a rate without a time", host + "[smtpd.rate]\nmessages_per_client = \"100\"", "3 smtpd.rate.messages_per_client: no rate"},
-		{"filters", host + "[filters]\nenabled = [\"spf\"]", "3 filters.enabled: not built"},
+		{"a filter's name that leaves its folder", host + "[filters]\nenabled = [\"../spf\"]", "3 filters.enabled: letters a to z"},
+		{"a filter twice", host + "[filters]\nenabled = [\"spf\", \"spf\"]", "3 filters.enabled: twice"},
+		{"a score below nothing", host + "[filters]\nscore_reject = -1.0", "3 filters.score_reject: -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Load(write(t, "posthouse.toml", c.text))

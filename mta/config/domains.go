@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
 
 // checkDomains puts the names of the domains in A-labels, adds the host's own, and follows alias_of.
 func (r *reader) checkDomains() {
@@ -65,6 +69,11 @@ func (r *reader) checkDomain(n *node, key string, d *Domain) {
 		r.recipient(at("catch_all"), joinKey(key, "catch_all"), d.CatchAll)
 	}
 	r.absoluteAt(at("aliases"), joinKey(key, "aliases"), d.Aliases)
+	for _, s := range d.DKIM {
+		if _, err := mta.ParseDomain(s); err != nil || strings.HasPrefix(s, "[") {
+			r.fault(at("dkim"), joinKey(key, "dkim"), "%q is no selector; allowed: as in \"mail2026\"", s)
+		}
+	}
 	if len(d.Delimiter) > 1 || strings.Trim(d.Delimiter, "+-_=.#~") != "" {
 		r.fault(at("delimiter"), joinKey(key, "delimiter"), "%q; allowed: one of + - _ = . # ~, or \"\" for none", d.Delimiter)
 	}

@@ -22,26 +22,13 @@ type Filters interface {
 type FilterSession interface {
 	// Ask judges a stage before the message.
 	Ask(ctx context.Context, e *mta.Event) mta.Verdict
-	// Message judges the whole message and writes what is to change into env. Where a Replaced is returned, its content
-	// takes the place of the one that came in.
-	Message(ctx context.Context, e *mta.Event, env *mta.Envelope, c Content) (mta.Verdict, Replaced)
+	// Message judges the whole message, whose content of env.Size octets is in mem, or in the file at path where that is set,
+	// and writes what is to change into env. Where it returns a reader, what that gives takes the content's place.
+	Message(ctx context.Context, e *mta.Event, env *mta.Envelope, mem []byte, path string) (mta.Verdict, io.ReadCloser)
 	// Reset ends the transaction; fate is zero where nothing more is known: a message that was judged was refused then.
 	Reset(fate mta.Fate)
 	// End comes last.
 	End()
-}
-
-// Content is what came in: in memory, or in a file that nobody changes while it is judged.
-type Content struct {
-	Mem  []byte
-	Path string // "" while it is in Mem
-	Size int64
-}
-
-// Replaced is another content, to be read to its end.
-type Replaced interface {
-	io.Reader
-	io.Closer
 }
 
 // rereadable is an Incoming that shows what was written to it, and takes another content instead: filters need both.
@@ -126,7 +113,7 @@ func (s *session) judged(in Incoming, e *mta.Envelope, size int64) (mta.Verdict,
 		return mta.Verdict{}, err
 	}
 	e.ID, e.Size = in.ID(), size
-	v, replaced := s.filters.Message(s.c.ctx, s.event(mta.AtMessage, &s.tx), e, Content{Mem: mem, Path: path, Size: size})
+	v, replaced := s.filters.Message(s.c.ctx, s.event(mta.AtMessage, &s.tx), e, mem, path)
 	if replaced == nil {
 		return v, nil
 	}

@@ -51,11 +51,11 @@ func (f *filters) Ask(_ context.Context, e *mta.Event) mta.Verdict {
 	return f.verdicts[e.Stage]
 }
 
-func (f *filters) Message(ctx context.Context, e *mta.Event, env *mta.Envelope, c smtpd.Content) (mta.Verdict, smtpd.Replaced) {
+func (f *filters) Message(ctx context.Context, e *mta.Event, env *mta.Envelope, mem []byte, _ string) (mta.Verdict, io.ReadCloser) {
 	v := f.Ask(ctx, e)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.seen = string(c.Mem)
+	f.seen = string(mem)
 	if f.message != nil {
 		if s := f.message(env); s != "" {
 			return v, io.NopCloser(strings.NewReader(s))

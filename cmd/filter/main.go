@@ -1,0 +1,47 @@
+// Command filter is the filters that come with Posthouse, all in one program: the name that it is started by says which one
+// it is. smtpd starts it; posthouse-filters(7) describes them.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/filters"
+	"github.com/posthouse-mail/posthouse/filters/dkim"
+	"github.com/posthouse-mail/posthouse/filters/spf"
+)
+
+// bundled are the filters by their names.
+func bundled(version string) map[string]filters.Filter {
+	return map[string]filters.Filter{
+		"dkim": &dkim.Filter{Version: version},
+		"spf":  &spf.Filter{Version: version},
+	}
+}
+
+func main() {
+	all := bundled(version())
+	f, ok := all[filepath.Base(os.Args[0])]
+	if !ok {
+		var names []string
+		for name := range all {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s\n", filepath.Base(os.Args[0]), strings.Join(names, ", "))
+		os.Exit(64) // EX_USAGE
+	}
+	filters.Serve(f)
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
