@@ -36,24 +36,27 @@ func main() {
 	fresh := flag.Int("fresh", 20000, "new messages of one measurement")
 	rounds := flag.Int("rounds", 3, "measurements of new mail, each without and with the queue")
 	dir := flag.String("dir", "/var/tmp", "where the spools are: a real disk")
+	filled := flag.String("filled", "", "a folder whose folder full is a spool that an earlier run has filled; it stays")
 	profile := flag.String("cpuprofile", "", "write a profile of the start with the queue to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *dir, *deferred, *fresh, *rounds, *profile); err != nil {
+	if err := run(ctx, *dir, *deferred, *fresh, *rounds, *profile, *filled); err != nil {
 		fmt.Fprintln(os.Stderr, "queue:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, parent string, deferred, fresh, rounds int, profile string) error {
+func run(ctx context.Context, parent string, deferred, fresh, rounds int, profile, filled string) error {
 	dir, err := os.MkdirTemp(parent, "queue")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	full, empty := filepath.Join(dir, "full"), filepath.Join(dir, "empty")
-	if err := fill(ctx, full, deferred); err != nil {
+	if filled != "" {
+		full = filepath.Join(filled, "full")
+	} else if err := fill(ctx, full, deferred); err != nil {
 		return err
 	}
 	var best [2]result
@@ -69,7 +72,7 @@ func run(ctx context.Context, parent string, deferred, fresh, rounds int, profil
 					return err
 				}
 			}
-			r, err := measure(ctx, root, fresh, root == full && round == 0, deferred)
+			r, err := measure(ctx, root, fresh, root == full && round == 0)
 			if err != nil {
 				return err
 			}
@@ -100,7 +103,7 @@ func cpu() time.Duration {
 }
 
 // measure starts a runner over a spool and lets new mail pass. With report it says what the start and the queue cost.
-func measure(ctx context.Context, root string, fresh int, report bool, deferred int) (r result, err error) {
+func measure(ctx context.Context, root string, fresh int, report bool) (r result, err error) {
 	before := heap()
 	begun, used := time.Now(), cpu()
 	q, err := start(ctx, root, false)
@@ -115,6 +118,7 @@ func measure(ctx context.Context, root string, fresh int, report bool, deferred 
 	if report {
 		pprof.StopCPUProfile()
 		took := time.Since(begun)
+		deferred := len(q.store.Outstanding())
 		each := int64(heap()-before) / int64(max(deferred, 1))
 		fmt.Printf("start with %d deferred messages: %v, CPU %v\nmemory: %d octets a message\n", deferred, took.Round(time.Millisecond), (cpu() - used).Round(time.Millisecond), each)
 	}
@@ -207,6 +211,9 @@ func start(ctx context.Context, root string, down bool) (*queue, error) {
 	case <-ready:
 		return q, nil
 	case err := <-q.done:
+		if err == nil {
+			err = ctx.Err()
+		}
 		return nil, err
 	}
 }
