@@ -195,8 +195,8 @@ func TestMaildirThatCannotBeWrittenDefersAlone(t *testing.T) {
 	id := i.deposit(t, string(tokenMessage("one", 100)), "bob", "alice")
 	i.wantTokens(t, "alice", "one")
 	i.queue.await(t, `level=warn event=deferred id=`+id+` to=<bob@here.test> reply="451 4\.\d\.\d[^"]*".*err=.*`+i.mailbox("bob")+`.*not a directory`)
-	if c, err := i.dialPOP3("bob"); err == nil || !strings.Contains(err.Error(), "-ERR [SYS/TEMP]") {
-		t.Errorf("POP3: got %v, %v; want -ERR [SYS/TEMP]", c, err)
+	if c, err := i.dialPOP3("bob"); err == nil || !strings.Contains(err.Error(), "-ERR [SYS/PERM]") {
+		t.Errorf("POP3: got %v, %v; want -ERR [SYS/PERM]: a person has to mend it (RFC 3206 4)", c, err)
 	}
 	if err := os.Remove(i.mailbox("bob")); err != nil {
 		t.Fatal(err)

@@ -173,10 +173,13 @@ func TestWhatIsSignedVerifies(t *testing.T) {
 	}
 }
 
+// debianPython is the interpreter that Debian's packages of modules are for; another may come first in PATH.
+const debianPython = "/usr/bin/python3"
+
 // dkimpy runs a program of python3-dkim's module.
 func dkimpy(t *testing.T, program, stdin string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("python3", append([]string{"-c", program}, args...)...)
+	cmd := exec.Command(debianPython, append([]string{"-c", program}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -187,7 +190,7 @@ func dkimpy(t *testing.T, program, stdin string, args ...string) string {
 
 func needDkimpy(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command("python3", "-c", "import dkim, nacl").CombinedOutput(); err != nil {
+	if out, err := exec.Command(debianPython, "-c", "import dkim, nacl").CombinedOutput(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("no python3-dkim: %v: %s", err, out)
 		}

@@ -60,7 +60,8 @@ func TestTheExampleInGoWorks(t *testing.T) {
 }
 
 func TestTheExampleInPythonWorks(t *testing.T) {
-	need(t, "python3", "-c", "import grpc, google.protobuf, tomllib")
+	need(t, "/usr/bin/python3", "-c", // as the example says itself
+		"import grpc, google.protobuf, tomllib")
 	need(t, "protoc", "--version")
 	s := newSite(t)
 	b, err := os.ReadFile("../example-python/tag")
