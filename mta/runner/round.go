@@ -66,7 +66,7 @@ func weight(l *spool.Loaded) int64 { return l.Size + rcptSize*int64(len(l.Rcpts)
 type transacted struct {
 	site  *site
 	doubt bool
-	began time.Time
+	seen  int // the site's rounds when it began
 	group *group
 	up    bool         // the site did its part
 	down  *mta.Outcome // it did not, and nothing was recorded of the attempt

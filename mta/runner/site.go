@@ -34,7 +34,7 @@ type site struct {
 
 	proven   time.Time // the last success
 	failures int       // rounds of failures since then
-	failed   time.Time // when the last one began
+	rounds   int       // of failures, in all
 	dead     bool
 	deaths   int         // in a row
 	until    time.Time   // when a dead one is tried again
@@ -86,14 +86,14 @@ func (x *site) success(now time.Time, most int) (revived bool) {
 	return revived
 }
 
-// failure notes that one did not, which had begun at a moment; died says that it is dead now. What had begun before
-// another one failed says nothing new.
-func (x *site) failure(now, began time.Time, reason mta.Outcome) (died bool) {
-	if x.failures > 0 && !began.After(x.failed) {
+// failure notes that one did not; seen is what rounds was when it began, died says that the site is dead now. What had
+// begun before another one failed says nothing new. The clock cannot tell that: a connection may be refused in no time.
+func (x *site) failure(now time.Time, seen int, reason mta.Outcome) (died bool) {
+	if x.failures > 0 && seen != x.rounds {
 		return false
 	}
 	x.failures++
-	x.failed = now
+	x.rounds++
 	x.window.shrink(x.busy)
 	if x.closed(now) || x.deaths == 0 && x.failures < deadAfter && (x.busy > 0 || now.Sub(x.proven) < recent) {
 		return false

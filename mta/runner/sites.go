@@ -119,7 +119,7 @@ func (e transacted) concluded(s *schedule, now time.Time) (over bool) {
 		}
 		return true
 	}
-	died := x.failure(now, e.began, *e.down)
+	died := x.failure(now, e.seen, *e.down)
 	if died {
 		s.graves.bury(x)
 		s.log.QueueSiteDead(x.name, *e.down, x.until, x.queued+x.holds)
@@ -129,16 +129,19 @@ func (e transacted) concluded(s *schedule, now time.Time) (over bool) {
 		}
 	}
 	g.downs++
-	if died || x.closed(now) || g.downs >= maxDowns {
+	switch {
+	case died || x.closed(now):
 		g.it.round.waitFor(x, g.name)
 		s.away = append(s.away, away{g, *e.down})
-	} else {
+	case g.downs >= maxDowns: // the site is there for others: it would fetch this one again at once
+		s.away = append(s.away, away{g, *e.down})
+	default:
 		s.place(g, now)
 	}
 	return false
 }
 
-// maxDowns is how often a transaction may find its site down before its message waits.
+// maxDowns is how often a transaction may find its site down before its message waits until its own next time.
 const maxDowns = 3
 
 // fetch brings back what waits in the spool for a site: some more when its line gets short, one when it is on trial.
@@ -266,10 +269,10 @@ func (s *schedule) startTransaction(now time.Time) bool {
 	s.countQueued(-1)
 	s.fetch(x, now)
 	s.list(x, now)
-	w, ctx, load := s.worker(), s.work, g.it.round.load
+	w, ctx, load, seen := s.worker(), s.work, g.it.round.load, x.rounds
 	s.start(func() event {
 		e := w.transact(ctx, g, load)
-		e.site, e.doubt, e.began = x, doubt, now
+		e.site, e.doubt, e.seen = x, doubt, seen
 		return e
 	})
 	return true

@@ -21,7 +21,7 @@ func TestWindowStaysWithinItsBounds(t *testing.T) {
 			if ok {
 				x.success(now, ceiling)
 			} else {
-				x.failure(now, now.Add(-time.Duration(rapid.IntRange(0, 60).Draw(t, "took"))*time.Second), mta.Outcome{})
+				x.failure(now, x.rounds-rapid.IntRange(0, 2).Draw(t, "missed"), mta.Outcome{})
 			}
 			if c := x.ceiling(ceiling); c < 1 || c > ceiling {
 				t.Fatalf("window %d, want 1 to %d", c, ceiling)
@@ -43,12 +43,13 @@ func TestWindowFindsWhatTheOtherEndStands(t *testing.T) {
 	for range rounds {
 		n := x.ceiling(ceiling)
 		most, sum = max(most, n), sum+n
+		seen := x.rounds
 		for i := range n {
 			x.busy = n - i - 1
 			if i < stands {
 				x.success(now, ceiling)
 			} else {
-				x.failure(now.Add(time.Millisecond), now, mta.Outcome{})
+				x.failure(now, seen, mta.Outcome{})
 			}
 		}
 		now = now.Add(time.Second)
@@ -70,7 +71,7 @@ func TestDeadSiteIsLeftAloneForLongerEachTime(t *testing.T) {
 	reason := mta.Outcome{Code: 451, Enhanced: "4.4.1", Text: "mx: cannot be reached", Host: "mx"}
 	var waits []time.Duration
 	for range 8 {
-		if !x.failure(now, now, reason) || !x.closed(now) {
+		if !x.failure(now, x.rounds, reason) || !x.closed(now) {
 			t.Fatal("alive, though nothing else is under way and it has never worked")
 		}
 		waits = append(waits, x.until.Sub(now).Round(6*time.Second))
@@ -97,19 +98,19 @@ func TestOneFailureAmongSuccessesKillsNobody(t *testing.T) {
 	x := &site{window: newWindow(), index: -1}
 	now := time.Unix(1000, 0)
 	x.success(now, 20)
-	for i := range 20 {
-		if x.failure(now.Add(time.Duration(i)), now, mta.Outcome{}) {
+	for range 20 {
+		if x.failure(now, 0, mta.Outcome{}) {
 			t.Error("dead after failures that began together")
 		}
 	}
-	if now = now.Add(time.Second); x.failure(now, now, mta.Outcome{}) {
+	if now = now.Add(time.Second); x.failure(now, x.rounds, mta.Outcome{}) {
 		t.Error("dead after two failures")
 	}
-	if now = now.Add(time.Second); !x.failure(now, now, mta.Outcome{}) {
+	if now = now.Add(time.Second); !x.failure(now, x.rounds, mta.Outcome{}) {
 		t.Error("alive after three failures in a row")
 	}
 	x = &site{window: newWindow(), index: -1, busy: 3}
-	if x.failure(now, now, mta.Outcome{}) {
+	if x.failure(now, x.rounds, mta.Outcome{}) {
 		t.Error("dead though three others are under way")
 	}
 }
