@@ -30,6 +30,7 @@ type site struct {
 	busy   int              // transactions under way
 	window window
 	listed bool // in schedule.ready
+	line   int  // ... in which of them
 	used   time.Time
 
 	proven   time.Time // the last success

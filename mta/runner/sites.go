@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -222,13 +223,21 @@ func (x *site) class(now time.Time) int {
 	return unproven
 }
 
-// list puts a site in line, when something for it may start.
+// list puts a site in line, when something for it may start. One that has become urgent meanwhile changes lines.
 func (s *schedule) list(x *site, now time.Time) {
-	if !x.listed && x.ready(now, s.set.MaxPerDestination) {
-		x.listed = true
-		c := x.class(now)
-		s.ready[c] = append(s.ready[c], x)
+	if !x.ready(now, s.set.MaxPerDestination) {
+		return
 	}
+	c := x.class(now)
+	if x.listed {
+		if c != urgent || x.line == urgent {
+			return
+		}
+		i := slices.Index(s.ready[x.line], x)
+		s.ready[x.line] = slices.Delete(s.ready[x.line], i, i+1)
+	}
+	x.listed, x.line = true, c
+	s.ready[c] = append(s.ready[c], x)
 }
 
 // next takes the site whose turn it is, nil when none may start anything. Sites of which nobody knows whether they
