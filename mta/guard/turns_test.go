@@ -31,7 +31,7 @@ func TestTurnsAreTakenInOrderAndSharedAmongClients(t *testing.T) {
 		come("a3", "192.0.2.1") // has its share
 		come("b1", "192.0.2.2")
 		come("c1", "192.0.2.3") // all are taken
-		b1 := leave["b1"] // once: whoever comes next writes to leave
+		b1 := leave["b1"]       // once: whoever comes next writes to leave
 		b1()
 		b1()
 		synctest.Wait()

@@ -15,7 +15,7 @@ import (
 // Store is what the runner needs of spool.Store.
 type Store interface {
 	Outstanding() []*spool.Message
-	Due(m *spool.Message) time.Time
+	Due(m *spool.Message, notice time.Time) time.Time
 	Poll(max int) (fresh []*spool.Message, more bool, err error)
 	Load(m *spool.Message) (*spool.Loaded, error)
 	Record(m *spool.Message, rcpt int, res spool.Result)

@@ -35,7 +35,11 @@ func (s *schedule) takeUp(ctx context.Context) {
 		if ctx.Err() != nil {
 			break
 		}
-		if due := s.store.Due(m); due.After(soon) {
+		var notice time.Time
+		if s.set.DelayNotice > 0 {
+			notice = m.ID().Time().Add(s.set.DelayNotice)
+		}
+		if due := s.store.Due(m, notice); due.After(soon) {
 			mu.Lock()
 			s.resume(m, tally{next: due, unclear: true})
 			mu.Unlock()

@@ -53,6 +53,7 @@ type Message struct {
 	inline bool      // content in the record (or in the deferred file), not in large/
 
 	known     bool // its envelope was read: rcpts is complete
+	timed     bool // ... and says when to release it, or by when to deliver it
 	rcpts     []rcpt
 	members   []mta.Recipient // of expansions, rcpts[len(rcpts)-len(members):]
 	open      int             // recipients that are not settled
@@ -82,23 +83,31 @@ func (m *Message) ID() mta.ID { return m.id }
 // earlier run that could not write that down.
 func (m *Message) Found() bool { return m.found }
 
-// Due returns when the first recipient is to be tried that is not done: the zero time where one was never tried, has
-// failed and is not reported, or nothing is known of the recipients yet.
-func (s *Store) Due(m *Message) time.Time {
+// Due returns when there is something to do for a message of whose recipients each was tried and is to be tried again:
+// at the first of these times, or at notice, when senders are told of a delay, where one was not told of; a zero notice
+// is never. The zero time says that more has to be known: a recipient was never tried or has failed, the message is held,
+// or its envelope sets times of its own.
+func (s *Store) Due(m *Message, notice time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !m.known {
+	if !m.known || m.timed || m.hold != "" {
 		return time.Time{}
 	}
 	var first time.Time
 	for i := range m.rcpts {
 		r := &m.rcpts[i]
-		switch {
-		case r.state.settled():
-		case r.state != rcptDeferred:
+		if r.settled() {
+			continue
+		}
+		if r.state != rcptDeferred {
 			return time.Time{}
-		case first.IsZero() || r.next.Before(first):
-			first = r.next
+		}
+		at := r.next
+		if !r.late && !notice.IsZero() && notice.Before(at) {
+			at = notice
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
 		}
 	}
 	return first

@@ -199,6 +199,7 @@ func (s *Store) arrive(a *arrival) *Message {
 // learn takes the number of recipients from the envelope.
 func (m *Message) learn(env *mta.Envelope) {
 	m.known = true
+	m.timed = env.DeliverBy != nil || !env.ReleaseAt.IsZero()
 	if m.holds == 0 {
 		m.hold = env.Hold
 	}

@@ -277,7 +277,7 @@ func (q *queue) wait(ctx context.Context, n int) error {
 			all := q.store.Outstanding()
 			waiting := 0
 			for _, m := range all {
-				if !q.store.Due(m).IsZero() {
+				if !q.store.Due(m, time.Time{}).IsZero() {
 					waiting++
 				}
 			}
