@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +26,9 @@ func TestDisksThatFailLoseNothingAndDeliverNothingTwice(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.router.aliases["list@here.test"] = []string{"alice@here.test", "y@far.test"}
-				n := 0
+				var n atomic.Int32
 				w.remote.do = func(ctx context.Context, t runner.Transaction) []mta.Outcome {
-					if n++; n%2 == 1 {
+					if n.Add(1)%2 == 1 {
 						return busy(ctx, t)
 					}
 					return all(t, mta.Outcome{Status: mta.Delivered})
