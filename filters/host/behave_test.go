@@ -17,13 +17,13 @@ import (
 func behave(name string) {
 	switch {
 	case name == "silent":
-		select {}
+		hang()
 	case name == "deaf":
 		fmt.Printf("1|%d|unix|%s/nobody|grpc\n", proto.ProtocolVersion, os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
-		select {}
+		hang()
 	case name == "garbage":
 		fmt.Println(strings.Repeat("\x00|garbage\x1b[2J", 1000))
-		select {}
+		hang()
 	case name == "flood":
 		for {
 			fmt.Print(strings.Repeat("x", 1<<16))
@@ -33,12 +33,19 @@ func behave(name string) {
 		os.Exit(3)
 	case name == "newer":
 		fmt.Printf("1|%d|unix|/tmp/x|grpc\n", proto.ProtocolVersion+1)
-		select {}
+		hang()
 	case name == "network":
 		fmt.Printf("1|%d|tcp|127.0.0.1:25|grpc\n", proto.ProtocolVersion)
-		select {}
+		hang()
 	}
 	filters.Serve(&program{name: name})
+}
+
+// hang never returns. An empty select would not do: without cgo the runtime ends a program that has nothing else to do.
+func hang() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // program is a filter whose name and settings say what it does.
@@ -130,7 +137,7 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		}
 		v.ReplaceHeader("Subject", 1, p.set.Tag+" "+filters.Get(header, "Subject"))
 	case "hang":
-		select {}
+		hang()
 	case "sleep":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
@@ -141,7 +148,7 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		os.Exit(1)
 	case "killed": // as the kernel does when memory runs out
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		hang()
 	case "panic":
 		panic("a filter's fault")
 	case "error":
