@@ -147,7 +147,7 @@ type SMTPD struct {
 	RequireSenderDomain bool           `toml:"require_sender_domain" default:"true"`
 	RequireHeloName     bool           `toml:"require_helo_name" default:"true"`
 	RejectOwnDomains    bool           `toml:"reject_own_domains" default:"false"`
-	FutureReleaseMax    time.Duration  `toml:"future_release_max" default:"0" off:"0"`
+	FutureReleaseMax    time.Duration  `toml:"future_release_max" default:"30d" min:"0" max:"365d"`
 	ReserveDisk         Size           `toml:"reserve_disk" default:"100MB" min:"0" max:"1024GB"`
 	MaxQueue            int            `toml:"max_queue" default:"1000000" min:"0" max:"1000000000"`
 	Listen              []SMTPListen   `toml:"listen"`
