@@ -76,7 +76,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		Disk: b.room(c).check, Rates: b.rates, Log: b.log, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,
-		DeliverBy: true, FutureRelease: p.FutureReleaseMax,
+		DeliverBy: true, Priority: true, FutureRelease: p.FutureReleaseMax,
 		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
 	}, nil
 }
