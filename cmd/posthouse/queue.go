@@ -30,6 +30,10 @@ func newQueue() *cobra.Command {
 		RunE:  func(*cobra.Command, []string) error { return errors.New("queue: no command given") },
 	}
 	cmd.AddCommand(newQueueList(), newQueueShow(), newQueueCat(), newQueueCheck())
+	for _, c := range changes() {
+		cmd.AddCommand(newQueueChange(c))
+	}
+	cmd.AddCommand(newQueueFlush())
 	return cmd
 }
 

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -129,4 +131,101 @@ func TestQueueIsListedAndShown(t *testing.T) {
 	if list := i.inQueue(); len(list) != 2 || list[0].Rcpts[0].Tries != 1 {
 		t.Errorf("after a restart: got %+v", list)
 	}
+}
+
+func TestQueueIsChanged(t *testing.T) {
+	t.Parallel()
+	i := deaf(t)
+	text := "Subject: x\r\n\r\nx\r\n"
+	held := i.wait(text, "a@far.test")
+	if out := i.ask("hold", "--reason", "looks odd", held); !strings.Contains(out, "1 message held") {
+		t.Errorf("hold: got %q", out)
+	}
+	i.queue.await(t, "event=ordered id="+held+" op=hold by=.* reason=\"looks odd\"")
+	i.queue.kill() // what was answered lasts
+	i.restart(&i.queue)
+	if list := i.inQueue("--status=held"); len(list) != 1 || list[0].ID != held || list[0].Why != "looks odd" {
+		t.Fatalf("after a kill: got %+v, want %s held", i.inQueue(), held)
+	}
+	if status, out := i.tryAsk("retry", held); status != 75 || !strings.Contains(out, "it is held") {
+		t.Errorf("retry of a held one: got %d %q", status, out)
+	}
+	mark := i.queue.mark()
+	i.ask("release", held)
+	i.queue.awaitFrom(t, mark, "event=ordered id="+held+" op=release")
+
+	mark = i.queue.mark()
+	i.ask("retry", held)
+	i.queue.awaitFrom(t, mark, "event=deferred id="+held+" .*tries=2")
+	mark = i.queue.mark()
+	i.ask("flush", "far.test")
+	i.queue.awaitFrom(t, mark, "event=deferred id="+held+" .*tries=3")
+
+	i.ask("redirect", "bob@"+i.domain, held)
+	i.delivered(held, "bob")
+
+	for n := range 3 {
+		i.wait(text, string(rune('a'+n))+"@bulk.test")
+	}
+	if status, out := i.tryAsk("remove", "--domain=bulk.test"); status != 64 || !strings.Contains(out, "3 messages to be removed") {
+		t.Errorf("remove without a terminal: got %d %q", status, out)
+	}
+	if status, out := i.tryAsk("remove"); status != 64 || !strings.Contains(out, "say which messages") {
+		t.Errorf("remove of nothing: got %d %q", status, out)
+	}
+	if out := i.ask("remove", "--domain=bulk.test", "--yes"); !strings.Contains(out, "3 messages removed") {
+		t.Errorf("remove: got %q", out)
+	}
+	i.queue.kill()
+	i.restart(&i.queue)
+	if list := i.inQueue(); len(list) != 0 {
+		t.Errorf("after all were removed: got %+v", list)
+	}
+	lost := i.wait(text, "z@far.test")
+	i.ask("bounce", "--reason", "there is no such company any more", lost)
+	i.delivered(lost+"F0", "alice")
+	if b := string(i.one(t, "alice")); !strings.Contains(b, "there is no such company any more") {
+		t.Errorf("the report: got %s", b)
+	}
+	i.queue.await(t, "event=finished id="+lost)
+	if status, out := i.tryAsk("remove", lost); status != 66 || !strings.Contains(out, "no such message") {
+		t.Errorf("remove of a finished one: got %d %q", status, out)
+	}
+	i.stop()
+	i.wantSound()
+}
+
+func TestWhatIsBeingTriedIsNotChanged(t *testing.T) {
+	t.Parallel()
+	ip := ownIP()
+	ln, err := net.Listen("tcp", ip+":0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	i := start(t, options{ip: ip, more: fmt.Sprintf("[[route]]\ndomain = \"slow.test\"\nto = \"smtp:%s\"\ntls = \"none\"\n", ln.Addr())})
+	c := i.submit(t, "alice")
+	defer c.close()
+	id, _, err := c.send([]byte("Subject: x\r\n\r\nx\r\n"), i.address("alice"), "a@slow.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := i.inQueue(); len(list) != 1 || list[0].Status != "active" {
+		t.Errorf("got %+v, want it active", list)
+	}
+	if status, out := i.tryAsk("remove", id); status != 75 || !strings.Contains(out, id+": a delivery of it is under way: try again later") {
+		t.Errorf("remove: got %d %q", status, out)
+	}
+	_ = peer.Close()
+	i.queue.await(t, "event=deferred id="+id) // what was given up is not done later
+	if out := i.ask("remove", id); !strings.Contains(out, "1 message removed") {
+		t.Errorf("remove: got %q", out)
+	}
+	i.queue.await(t, "event=finished id="+id)
+	i.stop()
+	i.wantSound()
 }

@@ -84,6 +84,20 @@ func (c *Client) Content(ctx context.Context, id mta.ID, w io.Writer) error {
 	return err
 }
 
+// Change does something to messages, MaxIDs at most, and returns a Result for each.
+func (c *Client) Change(ctx context.Context, ch Change, ids []mta.ID) (out []Result, err error) {
+	b, err := json.Marshal(request{ch, ids})
+	if err != nil {
+		return nil, err
+	}
+	body, err := c.do(ctx, http.MethodPost, "/change", b)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return out, json.NewDecoder(body).Decode(&out)
+}
+
 func (c *Client) get(ctx context.Context, path string, v any) error {
 	body, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {

@@ -7,6 +7,7 @@
 //	GET  /queue              the messages that a Filter takes, oldest first: a Message as JSON on each line
 //	GET  /queue/ID           one message: a Detail
 //	GET  /queue/ID/content   the message as a recipient gets it
+//	POST /change             a Change of messages, with the member ids; answered by an array, a Result for each of them
 //
 // An error has a status of its own and is a JSON object with the member error. One that happens while lines are being
 // written is the last line.

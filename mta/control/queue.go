@@ -19,12 +19,16 @@ type Spool interface {
 	View(m *spool.Message) (*spool.View, error)
 	Attempts(m *spool.Message) ([]spool.Attempt, error)
 	Load(m *spool.Message) (*spool.Loaded, error)
+	Flush() error
 }
 
 // Schedule is what control needs of runner.Runner. All end with an error soon after ctx does.
 type Schedule interface {
 	// States tells where messages stand, in their order.
 	States(ctx context.Context, ms []*spool.Message) ([]State, error)
+	// Change does something to a message; it lasts once the spool is flushed. After an error nothing was done, and
+	// nothing will be; ErrBusy and spool.ErrGone are among them.
+	Change(ctx context.Context, m *spool.Message, c Change) error
 }
 
 // Where a recipient stands.

@@ -66,6 +66,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /queue", s.getQueue)
 	mux.HandleFunc("GET /queue/{id}", s.owner(s.getMessage))
 	mux.HandleFunc("GET /queue/{id}/content", s.owner(s.getContent))
+	mux.HandleFunc("POST /change", s.owner(s.postChange))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(askTime + writeTime))
 		mux.ServeHTTP(w, r)
@@ -95,12 +96,14 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // who has gone cannot be told
 }
 
+var errNoMessage = errors.New("no such message in the queue")
+
 // failAs gives an error the status that fits.
 func failAs(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
 	case errors.Is(err, spool.ErrGone):
-		status, err = http.StatusNotFound, errors.New("no such message in the queue")
+		status, err = http.StatusNotFound, errNoMessage
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		status = http.StatusServiceUnavailable
 	}

@@ -23,6 +23,8 @@ var errSchedule = errors.New("the schedule does not answer")
 
 func (bare) States(context.Context, []*spool.Message) ([]State, error) { return nil, errSchedule }
 
+func (bare) Change(context.Context, *spool.Message, Change) error { return errSchedule }
+
 // serve returns a client of a server, and how to end that.
 func serve(t *testing.T, s *Server) *Client {
 	t.Helper()

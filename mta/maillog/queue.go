@@ -60,6 +60,16 @@ func (l *Log) QueueDropped(id mta.ID, to mta.Address) {
 	l.event(slog.LevelError, "dropped", slog.String("id", string(id)), slog.String("to", smtpPath(to)))
 }
 
+// QueueOrdered (ordered, info): an operator has changed a message. Fields: id, op (hold, release, retry, bounce, remove,
+// redirect), by (who), to (of a redirection), reason (of a hold, a bounce, a removal).
+func (l *Log) QueueOrdered(id mta.ID, op, by string, to mta.Address, reason string) {
+	fields := []slog.Attr{slog.String("id", string(id)), slog.String("op", op), slog.String("by", by), slog.String("reason", reason)}
+	if !to.IsNull() {
+		fields = append(fields, slog.String("to", smtpPath(to)))
+	}
+	l.event(slog.LevelInfo, "ordered", fields...)
+}
+
 // QueueFinished (finished, info): nothing is left to do for a message. Fields: id.
 func (l *Log) QueueFinished(id mta.ID) {
 	l.event(slog.LevelInfo, "finished", slog.String("id", string(id)))

@@ -12,7 +12,8 @@ type group struct {
 	dest  mta.Destination
 	name  *name
 	rcpts []int
-	downs int // how often it found its site down
+	downs int  // how often it found its site down
+	force bool // it is to be tried even if its site is dead
 }
 
 // away is a transaction that is not to be made now, and why.
@@ -62,10 +63,17 @@ func (s *schedule) startVisit(now time.Time) bool {
 	it.leave()
 	back := it.freed
 	it.freed, it.round = nil, &round{}
-	w, ctx, look, early := s.worker(), s.work, it.m.Found() && !it.clear, back.early()
+	w, ctx, look, early, o := s.worker(), s.work, it.m.Found() && !it.clear, back.early(), s.takeOrder(it)
 	s.start(func() event {
-		e := w.visit(ctx, it.m, look, early)
-		e.it, e.back = it, back
+		done := w.obey(ctx, it.m, o)
+		switch {
+		case done.unsynced:
+			return visited{it: it, back: back, tally: tally{next: time.Now(), unsynced: true}}
+		case done.gone:
+			return visited{it: it, back: back}
+		}
+		e := w.visit(ctx, it.m, look, done.force, early)
+		e.it, e.back, e.force = it, back, done.force
 		return e
 	})
 	return true

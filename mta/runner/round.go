@@ -13,6 +13,7 @@ type visited struct {
 	back   *freed
 	flow   flow
 	groups []*group
+	force  bool          // dead sites are to be tried
 	load   *spool.Loaded // nil: not for keeping
 	tally  tally
 }
@@ -28,7 +29,7 @@ func (e visited) apply(s *schedule) {
 	s.keep(it.round, e.load)
 	s.take(it, e.tally)
 	for _, g := range e.groups {
-		g.it = it
+		g.it, g.force = it, e.force
 		s.enqueue(g, now)
 	}
 	if len(e.groups) == 0 {
@@ -148,6 +149,9 @@ func (s *schedule) rest(it *item) {
 	if it.again {
 		it.again = false
 		next = now
+	}
+	if s.ordered(it, next.IsZero()) {
+		next = time.Time{}.Add(1) // before all others
 	}
 	if next.IsZero() {
 		delete(s.items, it.m)

@@ -18,6 +18,9 @@ type Store interface {
 	Due(m *spool.Message, notice time.Time) time.Time
 	Poll(max int) (fresh []*spool.Message, more bool, err error)
 	Load(m *spool.Message) (*spool.Loaded, error)
+	View(m *spool.Message) (*spool.View, error)
+	Unsettled(m *spool.Message) []int
+	Hold(m *spool.Message, reason string)
 	Record(m *spool.Message, rcpt int, res spool.Result)
 	Deposited(m *spool.Message, rcpt int, dev uint64, dir string)
 	Expand(m *spool.Message, rcpt int, members []mta.Recipient, tell string, forward spool.Build) (*spool.Message, error)

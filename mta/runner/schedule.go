@@ -37,6 +37,7 @@ type schedule struct {
 	running int // workers of all kinds; each sends one event
 
 	items    map[*spool.Message]*item
+	orders   map[*item]*order
 	wait     waiting
 	fresh    []*item // never visited
 	tasks    []*item // whose rounds end, before everything else
@@ -74,7 +75,7 @@ func newSchedule(r *Runner) *schedule {
 	set := r.set
 	s := &schedule{
 		store: r.store, log: r.log, set: &set, reload: r.reload, asked: r.questions, events: make(chan event),
-		items: map[*spool.Message]*item{}, names: map[mta.Destination]*name{}, sites: map[string]*site{},
+		items: map[*spool.Message]*item{}, orders: map[*item]*order{}, names: map[mta.Destination]*name{}, sites: map[string]*site{},
 	}
 	s.work, s.cut = context.WithCancel(context.Background())
 	s.newAsks()

@@ -131,6 +131,9 @@ func (x *site) push(f flow, g *group) {
 // pop takes the next transaction: flows in turn, and in a flow messages in turn.
 func (x *site) pop() *group {
 	b, ok := x.queue.pop()
+	for ok && len(b.groups) == 0 { // withdrawn
+		b, ok = x.queue.pop()
+	}
 	if !ok {
 		return nil
 	}

@@ -86,6 +86,10 @@ func (s *schedule) siteOf(n *name, now time.Time) *site {
 func (s *schedule) place(g *group, now time.Time) {
 	x := s.siteOf(g.name, now)
 	f := g.it.round.flow
+	if g.force {
+		g.force = false // once
+		s.reopen(x, now)
+	}
 	switch {
 	case x.closed(now):
 		g.it.round.waitFor(x, g.name)

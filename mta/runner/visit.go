@@ -10,9 +10,10 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
-// visit does all for a message that needs no network, and returns the transactions that are to be made.
-// With look, an earlier run may have delivered it. Recipients of the destinations in early are tried before their time.
-func (w *worker) visit(ctx context.Context, m *spool.Message, look bool, early map[mta.Destination]bool) visited {
+// visit does all for a message that needs no network, and returns the transactions that are to be made. With look, an
+// earlier run may have delivered it. Recipients of the destinations in early, and with force all, are tried before their
+// time.
+func (w *worker) visit(ctx context.Context, m *spool.Message, look, force bool, early map[mta.Destination]bool) visited {
 	v, y := w.open(ctx, m)
 	if v == nil {
 		return visited{tally: y}
@@ -38,7 +39,7 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look bool, early m
 			v.tally.wait(rest)
 		case v.tooLate(now) && !v.held():
 			v.fail(i, missed(r.Last))
-		case !v.due(r) && !v.early(r, early):
+		case !force && !v.due(r) && !v.early(r, early):
 			v.tally.wait(r.Next)
 			v.watch(r, now)
 		case v.held():

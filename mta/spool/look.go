@@ -44,6 +44,18 @@ func (s *Store) Find(id mta.ID) *Message {
 // queued says that something is left to do for the message.
 func (m *Message) queued() bool { return !m.finished && !m.stuck && !m.settled() }
 
+// Unsettled returns the numbers of the recipients that something is left to do for, even where the message cannot be read.
+func (s *Store) Unsettled(m *Message) (out []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range m.rcpts {
+		if !m.rcpts[i].settled() {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // View reads what is known of a message, without its content and beside all that is being done about it. ErrGone:
 // nothing is left to do for it.
 func (s *Store) View(m *Message) (*View, error) {
