@@ -34,7 +34,8 @@ func TestEachFilterHasItsSampleAndItsSection(t *testing.T) {
 		if !ok {
 			t.Errorf("posthouse-filters.7: no section for %s", name)
 		}
-		section, _, _ = strings.Cut(section, "\n.S")
+		section, _, _ = strings.Cut(section, "\n.Ss ")
+		section, _, _ = strings.Cut(section, "\n.Sh ")
 		_, own, ok := strings.Cut(string(b), "[settings]\n")
 		if !ok {
 			t.Fatalf("%s.toml: no [settings]", name)

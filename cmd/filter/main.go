@@ -12,14 +12,16 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
+	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
 // bundled are the filters by their names.
 func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
-		"dkim": &dkim.Filter{Version: version},
-		"spf":  &spf.Filter{Version: version},
+		"dkim":  &dkim.Filter{Version: version},
+		"dmarc": &dmarc.Filter{Version: version},
+		"spf":   &spf.Filter{Version: version},
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/message"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
@@ -120,17 +120,13 @@ func (f *Filter) sign(e *filters.Event, header []filters.Field, v *filters.Verdi
 // domainOf is the domain of the one author of a message, in the form that the configuration has; "" where there is none,
 // or are several with different ones.
 func domainOf(from string) string {
-	list, err := mail.ParseAddressList(from)
-	if err != nil {
+	list, err := message.AuthorDomains([]string{from})
+	if err != nil || len(list) > 1 {
 		return ""
 	}
-	domain := ""
-	for _, a := range list {
-		d, err := mta.ParseDomain(a.Address[strings.LastIndexByte(a.Address, '@')+1:])
-		if err != nil || domain != "" && d != domain {
-			return ""
-		}
-		domain = d
+	domain, err := mta.ParseDomain(list[0])
+	if err != nil {
+		return ""
 	}
 	return domain
 }

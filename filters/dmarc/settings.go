@@ -1,0 +1,69 @@
+package dmarc
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/filters"
+)
+
+// settings are [settings] of dmarc.toml.
+type settings struct {
+	OnReject     string             `toml:"on_reject"`     // of those below
+	OnQuarantine string             `toml:"on_quarantine"` // none or quarantine
+	OnBadAuthor  string             `toml:"on_bad_author"`
+	OnTempError  string             `toml:"on_temperror"` // none or tempfail
+	Trust        []string           `toml:"trust"`        // networks
+	Score        map[string]float64 `toml:"score"`        // by result
+
+	trust []netip.Prefix
+}
+
+// What is done with a message.
+const (
+	doNone       = "none"
+	doQuarantine = "quarantine"
+	doReject     = "reject"
+	doTempFail   = "tempfail"
+)
+
+var results = []string{"none", "pass", "fail", "temperror", "permerror"}
+
+func read(s filters.Settings) (settings, error) {
+	set := settings{OnReject: doQuarantine, OnQuarantine: doQuarantine, OnBadAuthor: doNone, OnTempError: doNone}
+	if err := s.Decode(&set); err != nil {
+		return set, err
+	}
+	for _, k := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"on_reject", set.OnReject, []string{doReject, doQuarantine, doNone}},
+		{"on_quarantine", set.OnQuarantine, []string{doQuarantine, doNone}},
+		{"on_bad_author", set.OnBadAuthor, []string{doReject, doQuarantine, doNone}},
+		{"on_temperror", set.OnTempError, []string{doTempFail, doNone}},
+	} {
+		if !slices.Contains(k.allowed, k.value) {
+			return set, s.Fault(k.key, fmt.Sprintf("%s = %q; allowed: %s", k.key, k.value, strings.Join(k.allowed, ", ")))
+		}
+	}
+	for _, n := range set.Trust {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return set, s.Fault("trust", fmt.Sprintf("trust: %q is no network; allowed: as in \"192.0.2.0/24\"", n))
+		}
+		set.trust = append(set.trust, p)
+	}
+	for r := range set.Score {
+		if !slices.Contains(results, r) {
+			return set, s.Fault("score", fmt.Sprintf("score: %q is not among the results: %s", r, strings.Join(results, ", ")))
+		}
+	}
+	return set, nil
+}
+
+func (s *settings) trusts(ip netip.Addr) bool {
+	return ip.IsValid() && slices.ContainsFunc(s.trust, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+}
