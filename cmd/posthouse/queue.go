@@ -29,7 +29,7 @@ func newQueue() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return errors.New("queue: no command given") },
 	}
-	cmd.AddCommand(newQueueList(), newQueueShow(), newQueueCat(), newQueueCheck())
+	cmd.AddCommand(newQueueList(), newQueueShow(), newQueueCat(), newQueueStat(), newQueueDest(), newQueueCheck())
 	for _, c := range changes() {
 		cmd.AddCommand(newQueueChange(c))
 	}

@@ -26,11 +26,14 @@ type plan struct {
 	mu      sync.Mutex // guards changed
 	changed []string
 	busy    map[mta.ID]bool
+	dests   []control.Destination
 }
 
 func (p *plan) States(_ context.Context, ms []*spool.Message) ([]control.State, error) {
 	return make([]control.State, len(ms)), nil
 }
+
+func (p *plan) Destinations(context.Context) ([]control.Destination, error) { return p.dests, nil }
 
 func (p *plan) Change(_ context.Context, m *spool.Message, c control.Change) error {
 	if p.busy[m.ID()] {

@@ -117,6 +117,12 @@ func TestQueueIsListedAndShown(t *testing.T) {
 			t.Errorf("show: got\n%swant %q in it", shown, want)
 		}
 	}
+	if out := i.ask("stat"); !strings.Contains(out, "\nother.test                          1     1     0 ") || !strings.Contains(out, "\n2 messages: 2 deferred; the oldest came in ") {
+		t.Errorf("stat: got\n%s", out)
+	}
+	if out := i.ask("stat", "--json", "--senders", "--to=x@far.test"); !strings.Contains(out, `"domains":[{"domain":"`+i.domain+`","messages":1,`) {
+		t.Errorf("stat of senders: got %s", out)
+	}
 	if out := i.ask("cat", one); !strings.HasPrefix(out, "Received: ") || !strings.HasSuffix(out, "Subject: one\r\n\r\nfirst\r\n") {
 		t.Errorf("cat: got %q", out)
 	}
@@ -217,11 +223,30 @@ func TestWhatIsBeingTriedIsNotChanged(t *testing.T) {
 	if list := i.inQueue(); len(list) != 1 || list[0].Status != "active" {
 		t.Errorf("got %+v, want it active", list)
 	}
+	var dests []struct {
+		Name, State                 string
+		Domains                     []string
+		Window, Connections, Queued int
+	}
+	site := "smtp:" + ln.Addr().String()
+	if err := json.Unmarshal([]byte(i.ask("dest", "--json", site)), &dests); err != nil {
+		t.Fatal(err)
+	}
+	if len(dests) != 1 || dests[0].State != "unknown" || dests[0].Connections != 1 || dests[0].Window != 2 {
+		t.Errorf("dest: got %+v", dests)
+	}
 	if status, out := i.tryAsk("remove", id); status != 75 || !strings.Contains(out, id+": a delivery of it is under way: try again later") {
 		t.Errorf("remove: got %d %q", status, out)
 	}
 	_ = peer.Close()
 	i.queue.await(t, "event=deferred id="+id) // what was given up is not done later
+	i.queue.await(t, "event=dead site=")
+	if out := i.ask("dest", site); !strings.Contains(out, "dead          0     0      0 ") || !strings.Contains(out, "\n         451 4.4") {
+		t.Errorf("dest of a dead one: got\n%s", out)
+	}
+	if status, out := i.tryAsk("dest", "none.test"); status != 66 || !strings.Contains(out, "no mail goes there now") {
+		t.Errorf("dest of nothing: got %d %q", status, out)
+	}
 	if out := i.ask("remove", id); !strings.Contains(out, "1 message removed") {
 		t.Errorf("remove: got %q", out)
 	}

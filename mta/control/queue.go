@@ -29,6 +29,8 @@ type Schedule interface {
 	// Change does something to a message; it lasts once the spool is flushed. After an error nothing was done, and
 	// nothing will be; ErrBusy and spool.ErrGone are among them.
 	Change(ctx context.Context, m *spool.Message, c Change) error
+	// Destinations tells how the destinations stand that have mail, or had some within the last minutes, by name.
+	Destinations(ctx context.Context) ([]Destination, error)
 }
 
 // Where a recipient stands.
@@ -75,10 +77,12 @@ func (s *Server) states(ctx context.Context, ms []*spool.Message) ([]State, erro
 	defer cancel()
 	states, err := s.schedule.States(ctx, ms)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.New("queue-runner has no time for answers yet: it may still be looking through the spool after its start")
+		err = errNoTime
 	}
 	return states, err
 }
+
+var errNoTime = errors.New("queue-runner has no time for answers yet: it may still be looking through the spool after its start")
 
 // describe puts together what the spool and the schedule know; nil for a message that is gone.
 func (s *Server) describe(m *spool.Message, st State, whole bool) *Message {
@@ -86,7 +90,7 @@ func (s *Server) describe(m *spool.Message, st State, whole bool) *Message {
 	if errors.Is(err, spool.ErrGone) {
 		return nil
 	}
-	x := &Message{ID: m.ID(), Status: st.Status, Next: st.Due, Site: st.Site, Why: st.Why}
+	x := &Message{ID: m.ID(), Arrived: m.ID().Time(), Status: st.Status, Next: st.Due, Site: st.Site, Why: st.Why}
 	if x.Status == "" {
 		x.Status = StatusNew
 	}

@@ -66,6 +66,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /queue", s.getQueue)
 	mux.HandleFunc("GET /queue/{id}", s.owner(s.getMessage))
 	mux.HandleFunc("GET /queue/{id}/content", s.owner(s.getContent))
+	mux.HandleFunc("GET /destinations", s.getDestinations)
 	mux.HandleFunc("POST /change", s.owner(s.postChange))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(askTime + writeTime))

@@ -23,6 +23,8 @@ var errSchedule = errors.New("the schedule does not answer")
 
 func (bare) States(context.Context, []*spool.Message) ([]State, error) { return nil, errSchedule }
 
+func (bare) Destinations(context.Context) ([]Destination, error) { return nil, errSchedule }
+
 func (bare) Change(context.Context, *spool.Message, Change) error { return errSchedule }
 
 // serve returns a client of a server, and how to end that.
@@ -61,6 +63,9 @@ func TestOthersListOnly(t *testing.T) {
 	c := serve(t, s)
 	if err := c.List(t.Context(), Filter{}, func(*Message) error { return nil }); err != nil {
 		t.Errorf("list: %v", err)
+	}
+	if _, err := c.Destinations(t.Context()); status(err) != http.StatusInternalServerError || err.Error() != errSchedule.Error() {
+		t.Errorf("destinations: got %v, want what the schedule says", err)
 	}
 	const id = "0123456789ABCDAB"
 	for _, path := range []string{"/queue/" + id, "/queue/" + id + "/content", "/queue/..%2f"} {

@@ -35,17 +35,22 @@ func TestEveryRecipientEndsInExactlyOneWay(t *testing.T) {
 			}
 			messages = append(messages, to)
 		}
+		down := map[string][]bool{}
+		for _, domain := range []string{"far.test", "other.test"} {
+			down[domain] = rapid.SliceOfN(rapid.Bool(), 0, 8).Draw(rt, "down "+domain)
+		}
 		restarts := rapid.SliceOfN(rapid.IntRange(0, 3600), 0, 3).Draw(rt, "restarts")
 		var wrong []string
-		synctest.Test(t, func(t *testing.T) { wrong = live(t, plans, messages, restarts) })
+		synctest.Test(t, func(t *testing.T) { wrong = live(t, plans, messages, down, restarts) })
 		if len(wrong) > 0 {
 			rt.Fatalf("%s", strings.Join(wrong, "\n"))
 		}
 	})
 }
 
-// live lets messages live to their end, with restarts after so many seconds each, and says what went wrong.
-func live(t *testing.T, plans map[string]plan, messages [][]string, restarts []int) (wrong []string) {
+// live lets messages live to their end, with restarts after so many seconds each, and says what went wrong. Down says of
+// each attempt at a domain whether it finds the site down: then no recipient is tried.
+func live(t *testing.T, plans map[string]plan, messages [][]string, down map[string][]bool, restarts []int) (wrong []string) {
 	w := newWorld(t)
 	tries := map[string]int{}
 	step := func(a mta.Address) mta.Outcome { // called under a lock
@@ -69,6 +74,16 @@ func live(t *testing.T, plans map[string]plan, messages [][]string, restarts []i
 			out = append(out, step(r.Address))
 		}
 		return out
+	}
+	w.remote.down = func(t runner.Transaction) bool {
+		w.local.mu.Lock()
+		defer w.local.mu.Unlock()
+		list := down[t.Dest.Domain]
+		if len(list) == 0 {
+			return false
+		}
+		down[t.Dest.Domain] = list[1:]
+		return list[0]
 	}
 	w.begin()
 	for _, to := range messages {

@@ -39,7 +39,7 @@ type site struct {
 	dead     bool
 	deaths   int         // in a row
 	until    time.Time   // when a dead one is tried again
-	reason   mta.Outcome // why it is dead
+	reason   mta.Outcome // of the last failure
 	index    int         // in schedule.graves, -1 = not there
 
 	held  fair[place] // items that wait for it, in the spool; places that were given up are among them
@@ -95,11 +95,12 @@ func (x *site) failure(now time.Time, seen int, reason mta.Outcome) (died bool) 
 	}
 	x.failures++
 	x.rounds++
+	x.reason = reason
 	x.window.shrink(x.busy)
 	if x.closed(now) || x.deaths == 0 && x.failures < deadAfter && (x.busy > 0 || now.Sub(x.proven) < recent) {
 		return false
 	}
-	x.dead, x.reason = true, reason
+	x.dead = true
 	back := lastBack
 	if x.deaths < 10 {
 		back = min(lastBack, firstBack<<x.deaths)

@@ -2,7 +2,9 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/control"
 	"github.com/posthouse-mail/posthouse/mta/runner"
 )
 
@@ -52,6 +55,14 @@ func TestMessagesForADeadSiteWaitAndAreNotTriedOneByOne(t *testing.T) {
 		if got := strings.Join(w.log.named("deferred"), "\n"); !strings.Contains(got, "not tried: mx.dead.test: cannot be reached") {
 			t.Errorf("messages are not told why they wait:\n%.300s", got)
 		}
+		list, err := w.runner.Destinations(t.Context())
+		if err != nil || len(list) != 2 || list[0].Name != control.LocalDest { // good.test was forgotten
+			t.Fatalf("destinations: got %+v, %v; want the mailboxes and one site", list, err)
+		}
+		if d := list[1]; d.Name != "dead.test" || d.State != control.DestDead || d.Waiting < 299 || d.Window != 0 || !d.Until.After(time.Now()) ||
+			d.Reason != "451 4.4.1 mx.dead.test: cannot be reached" || !d.Success.IsZero() {
+			t.Errorf("got %+v, want it dead, with all messages and the reason", d)
+		}
 		if w.remote.count("good.test") != 1 {
 			t.Error("another site had to wait")
 		}
@@ -59,6 +70,72 @@ func TestMessagesForADeadSiteWaitAndAreNotTriedOneByOne(t *testing.T) {
 		w.until("finished", 35*time.Minute, w.idle) // although their own time would come after hours
 		if got := w.log.named("alive"); len(got) != 1 || !strings.Contains(got[0], "site=dead.test") {
 			t.Errorf("said of the end: %q", got)
+		}
+	})
+}
+
+func TestDestinationsTellHowTheyStand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		end, ask := make(chan struct{}), make(chan struct{})
+		w.remote.site = func(d mta.Destination) string {
+			switch d.Domain {
+			case "slow-dns.test":
+				<-ask
+			case "one.test", "two.test":
+				return "mx.big.test"
+			}
+			return d.Domain
+		}
+		var down atomic.Bool
+		w.remote.down = func(t runner.Transaction) bool { return down.Load() && t.Dest.Domain == "failing.test" }
+		w.remote.do = func(ctx context.Context, t runner.Transaction) []mta.Outcome {
+			if t.Dest.Domain == "failing.test" {
+				return all(t, mta.Outcome{Status: mta.Delivered})
+			}
+			return hung(end)(ctx, t)
+		}
+		w.begin()
+		for n := range 3 { // a site begins with 2
+			w.send("s@away.test", fmt.Sprintf("a%d@one.test", n))
+		}
+		w.send("s@away.test", "b@two.test")
+		w.send("s@away.test", "b@slow-dns.test")
+		w.send("s@away.test", "b@failing.test")
+		w.until("well", time.Minute, func() bool { return len(w.log.named("delivered")) == 1 })
+		down.Store(true)
+		w.send("s@away.test", "c@failing.test")
+		w.until("down", time.Minute, func() bool { return w.remote.count("failing.test") > 1 })
+		synctest.Wait()
+		list, err := w.runner.Destinations(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range list {
+			got = append(got, fmt.Sprintf("%s %v %s %d %d %d %t", d.Name, d.Domains, d.State, d.Window, d.Connections, d.Queued, d.Success.IsZero()))
+		}
+		want := []string{
+			"(local) [] up 4 0 0 true",
+			"failing.test [failing.test] dead 0 0 0 false",
+			"mx.big.test [one.test two.test] unknown 2 2 2 true",
+			"slow-dns.test [] lookup 0 0 1 true",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		close(end)
+		close(ask)
+		down.Store(false)
+		w.until("idle", time.Hour, w.idle)
+		list, err = w.runner.Destinations(t.Context())
+		if i := slices.IndexFunc(list, func(d control.Destination) bool { return d.Name == "mx.big.test" }); err != nil || i < 0 ||
+			list[i].State != control.DestUp || list[i].Window < 3 || list[i].Connections != 0 || list[i].Success.IsZero() {
+			t.Errorf("got %+v, %v; want mx.big.test up, with a wider window", list, err)
+		}
+		w.close()
+		if list, err := w.runner.Destinations(t.Context()); !errors.Is(err, runner.ErrEnded) {
+			t.Errorf("after the end: got %v, %v", list, err)
 		}
 	})
 }
