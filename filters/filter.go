@@ -98,6 +98,7 @@ type Site struct {
 	DKIMKeys       []DKIMKey
 	SharedStoreURL string
 	StateDirectory string // the filter's own, to write in
+	SubmitSocket   string // where this machine hands mail in, by SMTP; only the filter called dmarc is told
 }
 
 // DKIMKey is a private key of a domain; only the filter called dkim is told.

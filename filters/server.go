@@ -70,6 +70,7 @@ func siteOf(p *proto.Site) *Site {
 	s := &Site{
 		Hostname: p.GetHostname(), AuthservID: p.GetAuthservId(), LocalDomains: p.GetLocalDomains(), Resolvers: p.GetResolvers(),
 		SharedStoreURL: p.GetSharedStoreUrl(), StateDirectory: p.GetStateDirectory(),
+		SubmitSocket: p.GetSubmitSocket(),
 	}
 	for _, k := range p.GetDkimKeys() {
 		s.DKIMKeys = append(s.DKIMKeys, DKIMKey{k.Domain, k.Selector, k.Path})

@@ -51,7 +51,7 @@ func TestEachFilterHasItsSampleAndItsSection(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s: no settings", name)
 		}
-		if err := c.Configure(&filters.Site{Resolvers: []string{"127.0.0.1:53"}}, filters.NewSettings(text)); err != nil {
+		if err := c.Configure(&filters.Site{Hostname: "mx.here.test", Resolvers: []string{"127.0.0.1:53"}, StateDirectory: t.TempDir(), SubmitSocket: "/run/submit.sock"}, filters.NewSettings(text)); err != nil {
 			t.Errorf("%s.toml: with all keys set: %v", name, err)
 		}
 		if !regexp.MustCompile(`(?m)^FILTERS += .*\b` + name + `\b`).Match(makefile) {

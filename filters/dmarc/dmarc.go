@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/mta/dmarc"
@@ -18,8 +19,11 @@ import (
 type Filter struct {
 	Version  string
 	Resolver dmarc.Resolver
+	Now      func() time.Time // default time.Now
 
-	set settings
+	set     settings
+	site    filters.Site
+	reports *reports // nil before Activate
 }
 
 // Describe implements filters.Filter.
@@ -32,6 +36,10 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 	var err error
 	if f.set, err = read(s); err != nil {
 		return err
+	}
+	f.site = *site
+	if f.set.ReportFrom != "" && site.SubmitSocket == "" {
+		return s.Fault("report_from", "report_from: reports leave through a listener of role \"local\" on a Unix socket, and smtpd.listen has none")
 	}
 	if f.Resolver == nil {
 		f.Resolver, err = dns.New(dns.Options{Servers: site.Resolvers})
@@ -62,7 +70,11 @@ func (f *Filter) Message(ctx context.Context, e *filters.Event) (*filters.Verdic
 			worst = x
 		}
 	}
-	return f.verdict(e, worst, missing), nil
+	v := f.verdict(e, worst, missing)
+	if f.reports != nil && len(worst.Record.RUA) > 0 && (v.Notes[0].Result == "pass" || v.Notes[0].Result == "fail") {
+		f.reports.count(f.row(e, worst, v))
+	}
+	return v, nil
 }
 
 // authors are the authors' domains as A-labels.
@@ -99,13 +111,7 @@ func provenBy(e *filters.Event) (p dmarc.Proven, missing string) {
 		if n.Result != "pass" {
 			continue
 		}
-		domain := n.Get("smtp", "helo")
-		if from := n.Get("smtp", "mailfrom"); from != "" {
-			domain = from[strings.LastIndexByte(from, '@')+1:]
-		}
-		if d, err := dns.ASCII(domain); err == nil {
-			p.SPF = d
-		}
+		p.SPF = spfDomain(n)
 	}
 	for _, n := range dkim {
 		if d, err := dns.ASCII(n.Get("header", "d")); err == nil && n.Result == "pass" {
@@ -119,6 +125,16 @@ func provenBy(e *filters.Event) (p dmarc.Proven, missing string) {
 		missing = "spf"
 	}
 	return p, missing
+}
+
+// spfDomain is the domain that SPF has asked about, "" where it is no name.
+func spfDomain(n filters.Note) string {
+	domain := n.Get("smtp", "helo")
+	if from := n.Get("smtp", "mailfrom"); from != "" {
+		domain = from[strings.LastIndexByte(from, '@')+1:]
+	}
+	d, _ := dns.ASCII(domain)
+	return d
 }
 
 // unsure says whether what was not looked at, or not yet, could have made a message pass.

@@ -36,6 +36,8 @@ var world = zone{
 	"_dmarc.watch.test":         "v=DMARC1; p=none",
 	"_dmarc.trial.test":         "v=DMARC1; p=reject; t=y",
 	"_dmarc.late.test":          "later",
+	"_dmarc.asks.test":          "v=DMARC1; p=reject; rua=mailto:r@asks.test",
+	"_dmarc.trialasks.test":     "v=DMARC1; p=reject; t=y; rua=mailto:r@asks.test",
 	"_dmarc.xn--bcher-kva.test": "v=DMARC1; p=reject",
 }
 
@@ -142,6 +144,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{"[settings]\non_temperror = \"reject\"", "line 2: on_temperror"},
 		{"[settings]\ntrust = [\"everybody\"]", "line 2: trust"},
 		{"[settings]\nscore = { x = 1.0 }", "line 2: score"},
+		{"[settings]\nreport_from = \"nobody\"", "line 2: report_from"},
+		{"[settings]\nreport_from = \"a@here.test\"", "line 2: report_from: reports leave"},
 		{"[settings]\non_rejekt = \"none\"", "line 2: unknown key"},
 	} {
 		err := (&dmarc.Filter{Resolver: world}).Configure(&filters.Site{}, filters.NewSettings(c.text))

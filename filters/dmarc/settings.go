@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/filters"
+	"github.com/posthouse-mail/posthouse/mta"
 )
 
 // settings are [settings] of dmarc.toml.
@@ -17,6 +18,7 @@ type settings struct {
 	OnTempError  string             `toml:"on_temperror"` // none or tempfail
 	Trust        []string           `toml:"trust"`        // networks
 	Score        map[string]float64 `toml:"score"`        // by result
+	ReportFrom   string             `toml:"report_from"`  // "" = no reports are sent
 
 	trust []netip.Prefix
 }
@@ -59,6 +61,11 @@ func read(s filters.Settings) (settings, error) {
 	for r := range set.Score {
 		if !slices.Contains(results, r) {
 			return set, s.Fault("score", fmt.Sprintf("score: %q is not among the results: %s", r, strings.Join(results, ", ")))
+		}
+	}
+	if set.ReportFrom != "" {
+		if a, err := mta.ParseAddress(set.ReportFrom); err != nil || !a.IsASCII() {
+			return set, s.Fault("report_from", fmt.Sprintf("report_from = %q; allowed: an address, as in \"dmarc-reports@example.org\"", set.ReportFrom))
 		}
 	}
 	return set, nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
@@ -71,6 +72,11 @@ func site(c *config.Config) *proto.Site {
 		s.LocalDomains = append(s.LocalDomains, name)
 	}
 	slices.Sort(s.LocalDomains)
+	for _, l := range c.SMTPD.Listen {
+		if network, path, err := config.SplitListen(l.Address); err == nil && network == "unix" && l.Role == mta.RoleLocal && s.SubmitSocket == "" {
+			s.SubmitSocket = path
+		}
+	}
 	for _, name := range s.LocalDomains {
 		for _, sel := range c.Domains[name].DKIM {
 			s.DkimKeys = append(s.DkimKeys, &proto.DkimKey{Domain: name, Selector: sel, Path: filepath.Join(c.State, "keys", name+"."+sel+".pem")})

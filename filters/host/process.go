@@ -215,6 +215,8 @@ func (p *process) introduce(ctx context.Context, o *Options, name string) error 
 	switch name {
 	case "dkim":
 		site.DkimKeys = o.Site.DkimKeys
+	case "dmarc":
+		site.SubmitSocket = o.Site.SubmitSocket
 	case "greylist":
 		site.SharedStoreUrl = o.Site.SharedStoreUrl
 	}

@@ -395,6 +395,7 @@ type Site struct {
 	DkimKeys       []*DkimKey             `protobuf:"bytes,5,rep,name=dkim_keys,json=dkimKeys,proto3" json:"dkim_keys,omitempty"`                     // for the filter called dkim alone
 	SharedStoreUrl string                 `protobuf:"bytes,6,opt,name=shared_store_url,json=sharedStoreUrl,proto3" json:"shared_store_url,omitempty"` // for the filter called greylist alone
 	StateDirectory string                 `protobuf:"bytes,7,opt,name=state_directory,json=stateDirectory,proto3" json:"state_directory,omitempty"`   // the filter's own: it may write here
+	SubmitSocket   string                 `protobuf:"bytes,8,opt,name=submit_socket,json=submitSocket,proto3" json:"submit_socket,omitempty"`         // for the filter called dmarc alone: the Unix socket where this machine hands mail in
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -474,6 +475,13 @@ func (x *Site) GetSharedStoreUrl() string {
 func (x *Site) GetStateDirectory() string {
 	if x != nil {
 		return x.StateDirectory
+	}
+	return ""
+}
+
+func (x *Site) GetSubmitSocket() string {
+	if x != nil {
+		return x.SubmitSocket
 	}
 	return ""
 }
@@ -1849,7 +1857,7 @@ const file_filters_proto_filter_proto_rawDesc = "" +
 	"\rreads_message\x18\b \x01(\bR\freadsMessage\"]\n" +
 	"\x10ConfigureRequest\x12-\n" +
 	"\x04site\x18\x01 \x01(\v2\x19.posthouse.filter.v1.SiteR\x04site\x12\x1a\n" +
-	"\bsettings\x18\x02 \x01(\tR\bsettings\"\x94\x02\n" +
+	"\bsettings\x18\x02 \x01(\tR\bsettings\"\xb9\x02\n" +
 	"\x04Site\x12\x1a\n" +
 	"\bhostname\x18\x01 \x01(\tR\bhostname\x12\x1f\n" +
 	"\vauthserv_id\x18\x02 \x01(\tR\n" +
@@ -1858,7 +1866,8 @@ const file_filters_proto_filter_proto_rawDesc = "" +
 	"\tresolvers\x18\x04 \x03(\tR\tresolvers\x129\n" +
 	"\tdkim_keys\x18\x05 \x03(\v2\x1c.posthouse.filter.v1.DkimKeyR\bdkimKeys\x12(\n" +
 	"\x10shared_store_url\x18\x06 \x01(\tR\x0esharedStoreUrl\x12'\n" +
-	"\x0fstate_directory\x18\a \x01(\tR\x0estateDirectory\"Q\n" +
+	"\x0fstate_directory\x18\a \x01(\tR\x0estateDirectory\x12#\n" +
+	"\rsubmit_socket\x18\b \x01(\tR\fsubmitSocket\"Q\n" +
 	"\aDkimKey\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x1a\n" +
 	"\bselector\x18\x02 \x01(\tR\bselector\x12\x12\n" +
