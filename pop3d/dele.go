@@ -37,13 +37,15 @@ func (s *session) quit(_ context.Context, arg string) error {
 	if arg != "" {
 		return s.err("QUIT takes no argument")
 	}
-	marked, failed := s.remove()
+	marked, failed, err := s.remove()
 	// The next session may come as soon as the client has read the answer.
 	s.closeDrop()
-	var err error
-	if failed > 0 {
+	switch {
+	case failed > 0:
 		err = s.err("[SYS/TEMP] %d of %d deleted messages not removed", failed, marked)
-	} else {
+	case err != nil:
+		err = s.err("[SYS/TEMP] deleted messages removed, but they may come back")
+	default:
 		err = s.ok("bye")
 	}
 	if err != nil {
@@ -52,8 +54,9 @@ func (s *session) quit(_ context.Context, arg string) error {
 	return errQuit
 }
 
-// remove removes the marked messages and returns how many it could not; the log tells of the first of them.
-func (s *session) remove() (marked, failed int) {
+// remove removes the marked messages and returns how many it could not; the log tells of the first of them. The error says
+// that those which were removed may come back after a crash.
+func (s *session) remove() (marked, failed int, err error) {
 	var which []int
 	for i, gone := range s.deleted {
 		if gone {
@@ -61,9 +64,9 @@ func (s *session) remove() (marked, failed int) {
 		}
 	}
 	if len(which) == 0 {
-		return 0, 0
+		return 0, 0, nil
 	}
-	s.drop.Remove(which, func(i int, err error) {
+	err = s.drop.Remove(which, func(i int, err error) {
 		if err == nil {
 			s.removed++
 			return
@@ -72,9 +75,12 @@ func (s *session) remove() (marked, failed int) {
 			s.opt.Log.POP3MessageFailed(s.id, s.identity, string(s.drop.Unique(i)), err)
 		}
 	})
+	if err != nil {
+		s.opt.Log.POP3MessageFailed(s.id, s.identity, "", err)
+	}
 	s.opt.Metrics.deleted.Add(float64(s.removed))
 	s.opt.Metrics.undeleted.Add(float64(failed))
-	return len(which), failed
+	return len(which), failed, err
 }
 
 // closeDrop gives the mailbox back.

@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // fill puts messages into a user's Maildir as another delivery agent does, and returns them by what their names begin with.
@@ -80,6 +82,76 @@ func TestACrashInTheMiddleOfQuitLeavesEachMessageWholeOrGone(t *testing.T) {
 	defer again.close()
 	if line, err := again.cmd("STAT"); err != nil || !strings.HasPrefix(line, fmt.Sprintf("+OK %d ", left)) {
 		t.Errorf("the next session: got %q, %v; want %d messages", line, err, left)
+	}
+}
+
+// breakable makes a filesystem in a file and mounts it. cut is a loss of power: what was not synced is gone, and the
+// filesystem is mounted again.
+func breakable(t *testing.T) (dir string, cut func()) {
+	t.Helper()
+	needRoot(t)
+	need(t, "mkfs.ext4")
+	image := filepath.Join(t.TempDir(), "image")
+	dir, err := os.MkdirTemp("", "ph")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(dir) })
+	if out, err := exec.Command("mkfs.ext4", "-q", image, "32M").CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v: %s", err, out)
+	}
+	mount := func() {
+		if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+			lacking(t, "mount: %v: %s", err, out)
+		}
+	}
+	unmount := func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	}
+	mount()
+	t.Cleanup(unmount)
+	return dir, func() {
+		t.Helper()
+		const shutdown, withoutJournal = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = unix.IoctlSetPointerInt(int(f.Fd()), shutdown, withoutJournal)
+		_ = f.Close()
+		if err != nil {
+			lacking(t, "shut a filesystem down: %v", err)
+		}
+		unmount()
+		mount()
+	}
+}
+
+// TestWhatQuitHasRemovedStaysRemovedOverALossOfPower: a client that was told +OK keeps no note of what it has fetched.
+func TestWhatQuitHasRemovedStaysRemovedOverALossOfPower(t *testing.T) {
+	t.Parallel()
+	dir, cut := breakable(t)
+	i := start(t, options{mail: filepath.Join(dir, "mail")})
+	i.fill(t, "bob", 10)
+	unix.Sync()
+	c := i.login(t, "bob")
+	for _, cmd := range []string{"DELE 2", "DELE 3", "DELE 7", "QUIT"} {
+		if _, err := c.cmd("%s", cmd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.stop()
+	cut()
+	var left []string
+	for _, path := range i.files("bob") {
+		name, _, _ := strings.Cut(filepath.Base(path), ".")
+		left = append(left, strings.TrimPrefix(name, "170000000"))
+	}
+	slices.Sort(left)
+	if want := []string{"0", "3", "4", "5", "7", "8", "9"}; !slices.Equal(left, want) {
+		t.Errorf("got messages %q, want %q", left, want)
 	}
 }
 

@@ -134,6 +134,15 @@ func (f *folder) rename(from string, to *folder, name string) error {
 	return nil
 }
 
+// sync makes last what was done to the names in the folder, where its filesystem can.
+func (f *folder) sync() error {
+	err := retry(func() error { return unix.Fsync(f.fd) })
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EROFS) {
+		return f.fault("sync", "", err)
+	}
+	return nil
+}
+
 func retry(do func() error) error {
 	for {
 		if err := do(); !errors.Is(err, unix.EINTR) {

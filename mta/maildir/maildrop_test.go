@@ -388,8 +388,8 @@ func immutable(t *testing.T, dir string) func() {
 
 // remove removes one message.
 func remove(m *maildir.Maildrop, i int) (failed error) {
-	m.Remove([]int{i}, func(_ int, err error) { failed = err })
-	return failed
+	lasting := m.Remove([]int{i}, func(_ int, err error) { failed = err })
+	return errors.Join(failed, lasting)
 }
 
 func TestAnEndedContextEndsTheListing(t *testing.T) {

@@ -14,26 +14,37 @@ import (
 const QuotaFile = "maildirsize"
 
 // Remove removes messages, each whole, and tells done of each; one that is not there any more is no error. Where there is a
-// Maildir++ quota file it is told once, at the end.
-func (m *Maildrop) Remove(which []int, done func(i int, err error)) {
+// Maildir++ quota file it is told once, at the end. When Remove returns nil they stay removed over a loss of power.
+func (m *Maildrop) Remove(which []int, done func(i int, err error)) error {
 	var octets, messages int64
+	touched := map[*folder]bool{}
 	for _, i := range which {
 		err := m.lock.held()
 		if err == nil {
 			err = m.remove(i)
 		}
-		if err == nil && m.counts(i) {
-			octets, messages = octets+m.all[i].size, messages+1
+		if err == nil {
+			touched[m.folder(&m.all[i])] = true
+			if m.counts(i) {
+				octets, messages = octets+m.all[i].size, messages+1
+			}
 		}
 		if errors.Is(err, ErrGone) {
 			err = nil
 		}
 		done(i, err)
 	}
-	if messages > 0 {
+	if len(touched) > 0 {
 		m.changed()
+	}
+	if messages > 0 {
 		m.tellQuota(-octets, -messages)
 	}
+	var failed error
+	for f := range touched {
+		failed = errors.Join(failed, f.sync())
+	}
+	return failed
 }
 
 // remove removes one message.

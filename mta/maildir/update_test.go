@@ -95,11 +95,14 @@ func TestTheQuotaFileIsToldOfWhatIsRemoved(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "cur/4.a.h:2,")); err != nil { // its remover has told already
 		t.Fatal(err)
 	}
-	m.Remove([]int{0, 1, 2, 3}, func(i int, err error) {
+	lasting := m.Remove([]int{0, 1, 2, 3}, func(i int, err error) {
 		if err != nil {
 			t.Errorf("message %d: %v", i+1, err)
 		}
 	})
+	if lasting != nil {
+		t.Error(lasting)
+	}
 	shut(t, m)
 	b, err := os.ReadFile(quota)
 	if want := "1000S,10C\n200 5\n-7 -2\n"; err != nil || string(b) != want {
