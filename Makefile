@@ -40,7 +40,7 @@ MUTANTS = .
 mutants:
 	POSTHOUSE_MUTANTS='$(MUTANTS)' $(GO) test -timeout 30m -v -run TestMutantsAreCaught ./mta/spool
 
-# What testssl.sh finds at smtpd's ports; it takes minutes.
+# What testssl.sh finds at the ports of smtpd and pop3d; it takes minutes.
 testssl:
 	POSTHOUSE_TESTSSL=1 CI=true $(GO) test -timeout 30m -v -run TestTestssl ./contrib/e2e
 

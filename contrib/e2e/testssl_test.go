@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// TestTestsslFindsNothingAboveLow lets testssl.sh look at smtpd's ports. It takes minutes: `make testssl` asks for it.
+// TestTestsslFindsNothingAboveLow lets testssl.sh look at the ports of smtpd and pop3d. It takes minutes: `make testssl` asks for it.
 func TestTestsslFindsNothingAboveLow(t *testing.T) {
 	if os.Getenv("POSTHOUSE_TESTSSL") == "" {
 		t.Skip("POSTHOUSE_TESTSSL is not set")
@@ -26,8 +26,9 @@ func TestTestsslFindsNothingAboveLow(t *testing.T) {
 	i := newInstance(t, options{})
 	authority := filepath.Join(i.dir, "ca.pem")
 	lastingCertificate(t, i, authority)
-	i.smtpd = i.launch("smtpd")
+	i.smtpd, i.pop3d = i.launch("smtpd"), i.launch("pop3d")
 	i.smtpd.await(t, "event=ready")
+	i.pop3d.await(t, "event=ready")
 	for _, c := range []struct {
 		name, addr string
 		args       []string
@@ -35,6 +36,8 @@ func TestTestsslFindsNothingAboveLow(t *testing.T) {
 		{"25 with STARTTLS", i.mx, []string{"-t", "smtp"}},
 		{"587 with STARTTLS", i.submission, []string{"-t", "smtp"}},
 		{"465", i.submissions, nil},
+		{"110 with STLS", i.pop3, []string{"-t", "pop3"}},
+		{"995", i.pop3s, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "findings.json")
