@@ -16,7 +16,6 @@ import (
 const (
 	small     = 10 // messages of a small mailbox
 	pipeline  = 50
-	sessions  = 400 // a round
 	bigLogin  = "bench"
 	smallName = "small%d"
 )
@@ -230,9 +229,9 @@ func (b *bench) sessionRate(s *server) error {
 			return err
 		}
 	}
-	return b.timed(fmt.Sprintf("sessions, %d clients", b.clients), s, sessions, func() error {
+	return b.timed(fmt.Sprintf("sessions, %d clients", b.clients), s, b.sessions, func() error {
 		var left atomic.Int64
-		left.Store(sessions)
+		left.Store(int64(b.sessions))
 		errs := make(chan error, b.clients)
 		for i := range b.clients {
 			go func() {

@@ -20,10 +20,10 @@ import (
 
 // settings are the flags.
 type settings struct {
-	messages, size, rounds, clients, idle int
-	servers                               []string
-	courier, courierLibs                  string
-	sized                                 bool
+	messages, size, rounds, clients, sessions, idle int
+	servers                                         []string
+	courier, courierTLS, courierLibs                string
+	sized                                           bool
 }
 
 func main() {
@@ -32,10 +32,12 @@ func main() {
 	pflag.IntVar(&s.size, "size", 4096, "octets of a message")
 	pflag.IntVar(&s.rounds, "rounds", 3, "rounds, of which the best counts")
 	pflag.IntVar(&s.clients, "clients", 10, "clients at once, for sessions a second")
+	pflag.IntVar(&s.sessions, "sessions", 400, "sessions of a round, for sessions a second")
 	pflag.IntVar(&s.idle, "idle", 100, "idle sessions, for the memory that one takes")
 	pflag.BoolVar(&s.sized, "sized", false, "file names give the sizes (S= and W=), as posthouse and dovecot deliver them")
-	pflag.StringSliceVar(&s.servers, "servers", []string{"posthouse", "dovecot", "courier"}, "who takes part")
+	pflag.StringSliceVar(&s.servers, "servers", []string{"posthouse", "dovecot", "courier"}, "who takes part: posthouse, dovecot, dovecot-plain, dovecot-tuned, courier, courier-tls")
 	pflag.StringVar(&s.courier, "courierpop3d", "/usr/lib/courier/courier/courierpop3d", "Courier's server, a `PROGRAM`")
+	pflag.StringVar(&s.courierTLS, "couriertls", "/usr/bin/couriertls", "Courier's TLS for courier-tls, a `PROGRAM`")
 	pflag.StringVar(&s.courierLibs, "courier-libraries", "", "where its libraries are, a `PATH`")
 	pflag.Parse()
 	if err := run(s); err != nil {

@@ -55,8 +55,8 @@ func (b *bench) newServer(name string) (*server, error) {
 	case "dovecot", "dovecot-plain", "dovecot-tuned":
 		s.tls = name != "dovecot-plain"
 		s.start = b.startDovecot
-	case "courier":
-		s.tls = false
+	case "courier", "courier-tls":
+		s.tls = name == "courier-tls"
 		s.start = b.startCourier
 	default:
 		return nil, fmt.Errorf("no server %q is known", name)
@@ -175,72 +175,6 @@ service stats {
 	return s.launch(dir, path, "-F", "-c", conf)
 }
 
-// startCourier serves by courierpop3d, which takes its connection as standard input and output from whoever has checked the
-// password: here, from us, who take any. It is spared TLS and login.
-func (b *bench) startCourier(s *server) error {
-	if _, err := os.Stat(b.courier); err != nil {
-		return err
-	}
-	ln, err := net.Listen("tcp", s.addr)
-	if err != nil {
-		return err
-	}
-	s.ln = ln
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go b.serveCourier(s, c.(*net.TCPConn))
-		}
-	}()
-	return nil
-}
-
-func (b *bench) serveCourier(s *server, c *net.TCPConn) {
-	defer c.Close()
-	_, _ = c.Write([]byte("+OK ready\r\n"))
-	user := readLogin(c)
-	f, err := c.File()
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	cmd := exec.Command(b.courier, s.user(user))
-	cmd.Stdin, cmd.Stdout = f, f
-	cmd.Env = []string{"AUTHENTICATED=" + login, "AUTHADDR=" + login, "TCPREMOTEIP=127.0.0.1", "LD_LIBRARY_PATH=" + b.courierLibs}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if cmd.Start() != nil {
-		return
-	}
-	s.mu.Lock()
-	s.children[cmd] = true
-	s.mu.Unlock()
-	_ = cmd.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.children, cmd)
-	s.spent += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-}
-
-// readLogin takes USER and PASS, octet by octet: what follows is not ours.
-func readLogin(c net.Conn) (user string) {
-	line := func() string {
-		var l []byte
-		for one := make([]byte, 1); ; {
-			if _, err := c.Read(one); err != nil || one[0] == '\n' {
-				return strings.TrimRight(string(l), "\r")
-			}
-			l = append(l, one[0])
-		}
-	}
-	user, _, _ = strings.Cut(strings.TrimPrefix(line(), "USER "), "@")
-	_, _ = c.Write([]byte("+OK\r\n"))
-	line()
-	return user
-}
-
 // launch starts a program in the foreground and waits until it answers.
 func (s *server) launch(dir, path string, args ...string) error {
 	log, err := os.Create(filepath.Join(dir, "output"))
@@ -277,6 +211,9 @@ func (s *server) stop() {
 	s.cmd = nil
 }
 
+// bothFile has key and certificate, which Courier wants in one.
+const bothFile = "both.pem"
+
 // makeCertificate writes a certificate that has signed itself, for all servers.
 func makeCertificate(dir string) (*x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -297,8 +234,9 @@ func makeCertificate(dir string) (*x509.CertPool, error) {
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(text)
-	return pool, errors.Join(os.WriteFile(filepath.Join(dir, "cert.pem"), text, 0o644),
-		os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	return pool, errors.Join(os.WriteFile(filepath.Join(dir, "cert.pem"), text, 0o644), os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600),
+		os.WriteFile(filepath.Join(dir, bothFile), append(keyPEM, text...), 0o600))
 }
 
 func (b *bench) dial(s *server, user string) (*client, error) {
