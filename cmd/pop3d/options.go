@@ -50,7 +50,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		}
 		policy = s.Config()
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(),
+	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(),
 		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
 	if err != nil {
 		return pop3d.Options{}, config.FileFault(b.path, "users.file", err)
@@ -78,17 +78,6 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		IdleTimeout: p.IdleTimeout, DrainTimeout: drainTimeout, LoginDelay: p.LoginDelay, Expire: expire, UIDL: formerUIDLs(p.UIDL),
 		Metrics: b.metrics, Log: b.log,
 	}, nil
-}
-
-// aliases gives each domain that is another's alias the domain whose users it has.
-func aliases(c *config.Config) map[string]string {
-	m := map[string]string{}
-	for name, d := range c.Domains {
-		if d.AliasOf != "" {
-			m[name] = d.AliasOf
-		}
-	}
-	return m
 }
 
 // formerUIDLs is whose UIDLs go on; "" where there is no former server.

@@ -37,7 +37,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if c.Spool.Path != b.spool {
 		return runner.Settings{}, config.Errors{{File: b.path, Key: "spool.path", Msg: "changes at a restart only"}}
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), DropVerifiers: true, Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), DropVerifiers: true, Log: b.log})
 	if err != nil {
 		return runner.Settings{}, b.fault("users.file", err)
 	}
@@ -84,31 +84,16 @@ func (b *builder) fault(key string, err error) error {
 	return config.Errors{{File: b.path, Key: key, Msg: err.Error()}}
 }
 
-// aliases gives each domain that is another's alias the domain whose users it has.
-func aliases(c *config.Config) map[string]string {
-	m := map[string]string{}
-	for name, d := range c.Domains {
-		if d.AliasOf != "" {
-			m[name] = d.AliasOf
-		}
-	}
-	return m
-}
-
 func (b *builder) outbound(c *config.Config) (*remote.Client, error) {
-	own, err := ownSockets(c)
+	ro, err := remote.FromConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.tls.configure(c); err != nil {
 		return nil, err
 	}
-	o := c.Outbound
-	ro := remote.Options{
-		Resolver: b.tls.names.Load(), Hostname: c.Hostname, Helo: o.Helo, Port: o.Port, IPv6: o.IPv6, TLS: mta.TLSLevel(o.TLS),
-		DANE: o.DANE, Watcher: b.tls.results, Source: o.Source, MaxLine: int(o.MaxLine), Own: own, ReuseMax: o.ReuseMax, ReuseIdle: o.ReuseIdle,
-	}
-	if o.MTASTS {
+	ro.Resolver, ro.Watcher = b.tls.names.Load(), b.tls.results
+	if c.Outbound.MTASTS {
 		ro.STS = b.tls.sts
 	}
 	return remote.New(ro), nil

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -14,6 +12,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/mtasts"
+	"github.com/posthouse-mail/posthouse/mta/remote"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 	"github.com/posthouse-mail/posthouse/mta/tlsrpt"
@@ -53,11 +52,7 @@ func openTransport(c *config.Config, w *spool.Writer, log *maillog.Log) (*transp
 
 // configure takes a configuration over. It changes nothing when it fails.
 func (t *transport) configure(c *config.Config) error {
-	o := dns.Options{DNSSEC: dns.Trust(c.Outbound.DNSSEC)}
-	for _, s := range c.Outbound.Resolver {
-		o.Servers = append(o.Servers, s.String())
-	}
-	r, err := dns.New(o)
+	r, err := remote.ResolverFromConfig(c)
 	if err != nil {
 		return err
 	}
@@ -80,45 +75,14 @@ func (t *transport) TXT(ctx context.Context, name string) ([]string, error) {
 }
 
 func (t *transport) dial(ctx context.Context, network, hostPort string) (net.Conn, error) {
-	return t.dialIf(ctx, network, hostPort, func(netip.Addr) bool { return true })
+	n := t.names.Load()
+	return n.Dial(ctx, network, hostPort, n.ipv6, nil)
 }
 
 // dialPublic is for URLs that strangers give us: they must not lead into our own network.
 func (t *transport) dialPublic(ctx context.Context, network, hostPort string) (net.Conn, error) {
-	return t.dialIf(ctx, network, hostPort, isPublic)
-}
-
-// maxDials bounds the addresses of a web server that are tried.
-const maxDials = 4
-
-func (t *transport) dialIf(ctx context.Context, network, hostPort string, allowed func(netip.Addr) bool) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return nil, err
-	}
-	var addrs []netip.Addr
-	if ip, err := netip.ParseAddr(host); err == nil {
-		addrs = []netip.Addr{ip}
-	} else {
-		n := t.names.Load()
-		if addrs, err = n.Addrs(ctx, host, n.ipv6); err != nil {
-			return nil, err
-		}
-	}
-	var errs []error
-	for _, a := range addrs[:min(len(addrs), maxDials)] {
-		if !allowed(a.Unmap()) {
-			errs = append(errs, fmt.Errorf("%s has the address %s, which is not public", host, a))
-			continue
-		}
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, network, net.JoinHostPort(a.String(), port))
-		if err == nil {
-			return conn, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
+	n := t.names.Load()
+	return n.Dial(ctx, network, hostPort, n.ipv6, isPublic)
 }
 
 func isPublic(a netip.Addr) bool {

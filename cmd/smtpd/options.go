@@ -40,7 +40,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err := b.checkFixed(c); err != nil {
 		return smtpd.Options{}, err
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: aliases(c), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
 	}
@@ -99,17 +99,6 @@ func sizes(c *config.Config) map[string]int64 {
 	m := map[string]int64{}
 	for _, l := range c.SMTPD.Listen {
 		m[l.Address] = int64(l.MaxMessageSize)
-	}
-	return m
-}
-
-// aliases gives each domain that is another's alias the domain whose users it has.
-func aliases(c *config.Config) map[string]string {
-	m := map[string]string{}
-	for name, d := range c.Domains {
-		if d.AliasOf != "" {
-			m[name] = d.AliasOf
-		}
 	}
 	return m
 }

@@ -123,3 +123,14 @@ func isDefault(key string, n *node) bool {
 	}
 	return n.scalar == ""
 }
+
+// DomainAliases gives each domain that is another's alias the name of that.
+func (c *Config) DomainAliases() map[string]string {
+	m := map[string]string{}
+	for name, d := range c.Domains {
+		if d.AliasOf != "" {
+			m[name] = d.AliasOf
+		}
+	}
+	return m
+}

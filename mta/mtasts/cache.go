@@ -27,14 +27,15 @@ type Resolver interface {
 	TXT(ctx context.Context, name string) ([]string, error)
 }
 
-// Options of a Cache; the first four are needed.
+// Options of a Cache; those without a comment, and Dir, are needed.
 type Options struct {
 	Dir      string // where policies are kept; made by Open
+	ReadOnly bool   // what is in Dir is used, and nothing there is changed: it belongs to another program
 	Resolver Resolver
 	TLS      *tls.Config // to verify the host of a policy with (RFC 8461 3.3)
 	Dial     func(ctx context.Context, network, hostPort string) (net.Conn, error)
 	Log      *maillog.Log
-	Now      func() time.Time
+	Now      func() time.Time // nil: time.Now
 }
 
 // Cache knows policies. It is safe for use by many goroutines.
@@ -60,8 +61,10 @@ func Open(o Options) (*Cache, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	return &Cache{opt: o, http: newClient(o), known: map[string]*entry{}, failed: map[string]failure{}}, nil
 }

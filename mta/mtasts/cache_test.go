@@ -256,3 +256,41 @@ func TestPoliciesAreRefreshedWhileTheyAreUsed(t *testing.T) {
 	}
 	w.expect("its time is over", "", nil, 0)
 }
+
+func TestAReaderOfAnotherProgramsPoliciesChangesNothing(t *testing.T) {
+	w := newWorld(t, "mta-sts.d.test")
+	w.opt.ReadOnly = true
+	w.opt.Dir = filepath.Join(w.opt.Dir, "absent")
+	w.restart()
+	w.record("v=STSv1; id=1;")
+	w.serve(serve("text/plain", enforce))
+	w.expect("fetched", mtasts.Enforce, nil, 1)
+	w.expect("held in memory", mtasts.Enforce, nil, 0)
+	if _, err := os.Stat(w.opt.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder: got %v, want none", err)
+	}
+
+	w.opt.Dir, w.opt.ReadOnly = filepath.Dir(w.opt.Dir), false
+	w.restart()
+	w.expect("kept", mtasts.Enforce, nil, 1)
+	path := filepath.Join(w.opt.Dir, "d.test")
+	old := w.now.Add(-48 * time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.opt.ReadOnly = true
+	w.restart()
+	w.expect("read", mtasts.Enforce, nil, 0)
+	w.record("v=STSv1; id=2;")
+	w.serve(serve("text/plain", strings.Replace(enforce, "enforce", "testing", 1)))
+	w.expect("a newer one", mtasts.Testing, nil, 1)
+	after, err := os.ReadFile(path)
+	st, serr := os.Stat(path)
+	if err != nil || serr != nil || !bytes.Equal(before, after) || !st.ModTime().Equal(old) {
+		t.Errorf("the file: got %q of %v, want it as it was", after, st.ModTime())
+	}
+}

@@ -53,7 +53,7 @@ func (c *Cache) path(domain string) (string, error) {
 
 func (c *Cache) save(e *entry) error {
 	path, err := c.path(e.Domain)
-	if err != nil {
+	if err != nil || c.opt.ReadOnly {
 		return err
 	}
 	b, err := json.Marshal(e)
@@ -92,7 +92,7 @@ func (c *Cache) load(domain string) (*entry, error) {
 
 // use dates the file of a policy that was of use, once a day.
 func (c *Cache) use(e *entry) {
-	if e == nil {
+	if e == nil || c.opt.ReadOnly {
 		return
 	}
 	now := c.opt.Now()

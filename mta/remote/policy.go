@@ -38,6 +38,7 @@ type policy struct {
 	names    []string       // reference identifiers for records
 	sts      *mtasts.Policy // in force or tested; nil: none
 	why      string         // who asks for authentication: dane, mta-sts or verify; "" = nobody
+	dane     string         // what DANE says of the host, for operators
 	key      string         // equal for policies that ask the same of a handshake
 	reported []tlsrpt.Policy
 	failed   []tlsrpt.Result // what has failed before any connection
@@ -107,6 +108,9 @@ func (d *delivery) applyPolicies(ctx context.Context, host string, pol *policy) 
 // can forge the MX record leads us to a host with records of his own. It returns whether it is.
 func (d *delivery) applyDANE(ctx context.Context, host string, pol *policy) (secure bool, bad *mta.Outcome) {
 	nextHop, path := host, dns.Path{End: host}
+	if !d.opt.DANE {
+		pol.dane = "switched off by outbound.dane"
+	}
 	if !d.opt.DANE && !d.r.RequireTLS {
 		return false, nil
 	}
@@ -118,6 +122,7 @@ func (d *delivery) applyDANE(ctx context.Context, host string, pol *policy) (sec
 			return false, ptr(d.deferred(451, "4.4.3", "mail servers of "+nextHop+" cannot be looked up", err))
 		}
 		if err == nil && !path.Secure {
+			pol.dane = "no DNSSEC for the MX records of " + nextHop
 			return false, nil
 		}
 		secure = path.Secure
@@ -138,6 +143,7 @@ func (d *delivery) applyDANE(ctx context.Context, host string, pol *policy) (sec
 		return secure, ptr(d.deferred(451, "4.7.5", "whether DANE protects mail server "+host+" cannot be looked up", err))
 	}
 	if records == nil {
+		pol.dane = "no TLSA records that DNSSEC vouches for"
 		return secure, nil
 	}
 	pol.records = records
@@ -150,7 +156,9 @@ func (d *delivery) applyDANE(ctx context.Context, host string, pol *policy) (sec
 		pol.level = mta.TLSEncrypt
 	}
 	p := tlsrpt.Policy{Type: tlsrpt.PolicyTLSA, Domain: records.Base, MX: []string{host}, Lines: lines(records)}
+	pol.dane = "TLSA records of " + records.Base
 	if len(records.Usable) == 0 {
+		pol.dane += ", of which none can be used: TLS with any certificate"
 		pol.failed = append(pol.failed, tlsrpt.Result{Policy: p, Failure: &tlsrpt.Failure{Type: tlsrpt.TLSAInvalid, Host: host}})
 		return secure, nil
 	}

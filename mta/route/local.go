@@ -9,10 +9,11 @@ import (
 )
 
 // found is what stands under a name in a domain of ours: a mailbox, a refusal, or (Kind Alias) targets that are not
-// expanded yet.
+// expanded yet. Via says where it was found, for operators.
 type found struct {
 	Decision
 	targets []mta.Address
+	via     string
 }
 
 // local decides on an address in a domain of ours.
@@ -40,7 +41,7 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 		return r.postmaster(ctx, a)
 	}
 	if !d.CatchAll.IsNull() {
-		return found{Decision{Kind: Alias}, []mta.Address{d.CatchAll}}
+		return found{Decision{Kind: Alias}, []mta.Address{d.CatchAll}, "catch_all"}
 	}
 	return f
 }
@@ -49,7 +50,7 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
 	if d.aliases != nil {
 		if targets := d.aliases.lookup(a); targets != nil {
-			return found{Decision{Kind: Alias}, targets}
+			return found{Decision{Kind: Alias}, targets, "the aliases file " + d.Aliases}
 		}
 	}
 	u, err := r.opt.Users.Lookup(ctx, a)
@@ -59,26 +60,28 @@ func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
 	case err != nil:
 		return found{Decision: lookupFailed(err)}
 	case len(u.Forward) > 0:
-		return found{Decision{Kind: Alias}, u.Forward}
+		return found{Decision{Kind: Alias}, u.Forward, "forward= of the user " + u.Address.String()}
 	}
-	return found{Decision: Decision{Kind: Mailbox, Login: u.Address}}
+	return found{Decision: Decision{Kind: Mailbox, Login: u.Address}, via: "the user " + u.Address.String()}
 }
 
 // postmaster finds the one who stands in for a domain's absent postmaster; in the last resort it is a mailbox of that
 // name at the host, which needs no user.
 func (r *Router) postmaster(ctx context.Context, a mta.Address) found {
 	last := mta.Address{Local: "postmaster", Domain: r.opt.Hostname}
+	nobody := found{Decision: Decision{Kind: Mailbox, Login: last}, via: "the last resort of postmaster"}
 	p, d := r.canonical(r.opt.Postmaster)
 	if p == a || r.opt.Postmaster.IsNull() {
-		return found{Decision: Decision{Kind: Mailbox, Login: last}}
+		return nobody
 	}
 	if d == nil || d.Relay {
-		return found{Decision{Kind: Alias}, []mta.Address{p}}
+		return found{Decision{Kind: Alias}, []mta.Address{p}, "postmaster"}
 	}
 	f := r.exact(ctx, p, d)
 	if f.Kind == Refused {
-		return found{Decision: Decision{Kind: Mailbox, Login: last}}
+		return nobody
 	}
+	f.via = "postmaster, " + f.via
 	return f
 }
 

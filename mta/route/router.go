@@ -168,24 +168,29 @@ func (r *Router) outward(ctx context.Context, a mta.Address, d *domain) Decision
 			return lookupFailed(err)
 		}
 	}
+	t, _ := r.way(a.Domain, d)
+	switch {
+	case t.Discard:
+		return Decision{Kind: Discard}
+	case t.Reply.Temporary():
+		return Decision{Kind: Deferred, Reply: t.Reply}
+	case t.Reply.Code != 0:
+		return Decision{Kind: Refused, Reply: t.Reply}
+	}
+	return Decision{Kind: Remote, Dest: t.Dest}
+}
+
+// way returns the route for a domain, made up where the configuration has none, and what in the configuration gives it.
+func (r *Router) way(name string, d *domain) (t Route, by string) {
 	for _, t := range r.opt.Routes {
-		if !t.matches(a.Domain) {
-			continue
+		if t.matches(name) {
+			return t, "route " + t.Domain
 		}
-		switch {
-		case t.Discard:
-			return Decision{Kind: Discard}
-		case t.Reply.Temporary():
-			return Decision{Kind: Deferred, Reply: t.Reply}
-		case t.Reply.Code != 0:
-			return Decision{Kind: Refused, Reply: t.Reply}
-		}
-		return Decision{Kind: Remote, Dest: t.Dest}
 	}
 	if d == nil && r.opt.SmartHost != (mta.Destination{}) {
-		return Decision{Kind: Remote, Dest: r.opt.SmartHost}
+		return Route{Dest: r.opt.SmartHost}, "smart_host"
 	}
-	return Decision{Kind: Remote, Dest: mta.Destination{Domain: a.Domain}}
+	return Route{Dest: mta.Destination{Domain: name}}, ByMX
 }
 
 func (t Route) matches(name string) bool {
