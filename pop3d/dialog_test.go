@@ -17,6 +17,7 @@ import (
 //	# a remark
 //	listen starttls|implicit|none      before all else; starttls without it
 //	login-delay DURATION, uidl FORMAT  options, before all else
+//	refuse-utf8                        an option, before all else
 //	scram                              SCRAM is offered; before all else
 //	SCRAM MECHANISM|login|password[|elsewhere] an exchange, up to its end
 //	file PATH "content"                a message in alice's mailbox, before or during the dialogue
@@ -90,6 +91,8 @@ func (p *player) step(line string) {
 		p.opt = append(p.opt, func(o *pop3d.Options) { o.LoginDelay = p.duration(rest) })
 	case "scram":
 		p.opt = append(p.opt, offerScram)
+	case "refuse-utf8":
+		p.opt = append(p.opt, func(o *pop3d.Options) { o.RefuseUTF8 = true })
 	case "uidl":
 		p.opt = append(p.opt, func(o *pop3d.Options) { o.UIDL = rest })
 	case "file":

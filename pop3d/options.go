@@ -46,6 +46,7 @@ type Options struct {
 	LoginDelay    time.Duration // between the beginnings of two sessions of a mailbox; 0 = none
 	Expire        string        // CAPA EXPIRE's argument (RFC 2449 6.7): "NEVER" or a number of days
 	UIDL          string        // whose UIDLs go on: maildir.DovecotUIDLs, maildir.CourierUIDLs; "" = nobody's
+	RefuseUTF8    bool          // a message whose header is not all ASCII, to who has not said UTF8 (RFC 6856 4)
 	Metrics       *Metrics      // nil: nobody sees them
 	Log           *maillog.Log  // nil: no log
 }

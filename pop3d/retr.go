@@ -16,9 +16,9 @@ func (s *session) retr(_ context.Context, arg string) error {
 	if !ok {
 		return err
 	}
-	f, err := s.drop.Open(i)
-	if err != nil {
-		return s.unreadable(i, err)
+	f, err := s.openMessage(i)
+	if f == nil {
+		return err
 	}
 	defer f.Close()
 	if err := s.okSize(s.drop.Size(i)); err != nil {
@@ -44,15 +44,37 @@ func (s *session) top(_ context.Context, arg string) error {
 	if !ok {
 		return err
 	}
-	f, err := s.drop.Open(i)
-	if err != nil {
-		return s.unreadable(i, err)
+	f, err := s.openMessage(i)
+	if f == nil {
+		return err
 	}
 	defer f.Close()
 	if err := s.ok("top of message follows"); err != nil {
 		return err
 	}
 	return s.send(i, f, f, &topCut{lines: n})
+}
+
+// openMessage opens a message for an answer. Where it cannot be had it is nil, and the client told.
+func (s *session) openMessage(i int) (*maildir.File, error) {
+	f, err := s.drop.Open(i)
+	if err != nil {
+		return nil, s.unreadable(i, err)
+	}
+	if !s.opt.RefuseUTF8 || s.utf8 {
+		return f, nil
+	}
+	ascii, err := asciiHeader(f)
+	switch {
+	case err != nil:
+		err = s.unreadable(i, err)
+	case !ascii:
+		err = s.err("[UTF8] message %d has a header in UTF-8: it takes the command UTF8", i+1)
+	default:
+		return f, nil
+	}
+	_ = f.Close()
+	return nil, err
 }
 
 // errCut ends a session whose message failed in the middle.

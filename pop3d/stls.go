@@ -27,6 +27,7 @@ func (s *session) stls(ctx context.Context, arg string) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	s.utf8 = false // who said UTF8 in the clear may have been somebody else (RFC 2595 4)
 	return s.handshake(ctx)
 }
 

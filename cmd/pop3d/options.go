@@ -76,7 +76,8 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		},
 		Conns: b.conns, Handshakes: b.handshakes, Delay: b.delay, LoginAttempts: p.LoginAttempts, LoginTimeout: p.LoginTimeout,
 		IdleTimeout: p.IdleTimeout, DrainTimeout: drainTimeout, LoginDelay: p.LoginDelay, Expire: expire, UIDL: formerUIDLs(p.UIDL),
-		Metrics: b.metrics, Log: b.log,
+		RefuseUTF8: p.UTF8Headers == "refuse",
+		Metrics:    b.metrics, Log: b.log,
 	}, nil
 }
 

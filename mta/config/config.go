@@ -236,6 +236,7 @@ type POP3D struct {
 	LoginDelay     time.Duration `toml:"login_delay" default:"0s" min:"0s" max:"1d"`
 	DefaultDomain  string        `toml:"default_domain"` // filled: the only virtual domain, if there is just one
 	UIDL           string        `toml:"uidl" default:"filename" oneof:"filename|dovecot|courier"`
+	UTF8Headers    string        `toml:"utf8_headers" default:"send" oneof:"send|refuse"`
 	Expire         string        `toml:"expire" default:"never"` // "never", or whole days: "30d"
 	Listen         []POP3Listen  `toml:"listen"`
 }

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var _ io.ReaderAt = (*File)(nil)
+
 // File is a message that is open. It goes past os.File, which would offer each one to the poller of the runtime in vain.
 type File struct {
 	fd   int
@@ -39,6 +41,21 @@ func (f *File) Read(p []byte) (n int, err error) {
 		return 0, io.ErrUnexpectedEOF
 	}
 	f.left -= int64(n)
+	return n, nil
+}
+
+// ReadAt reads at an offset and leaves what Read is to give out as it is. It reads to the end of the file as it is now.
+func (f *File) ReadAt(p []byte, off int64) (n int, err error) {
+	err = retry(func() (err error) {
+		n, err = unix.Pread(f.fd, p, off)
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case n < len(p):
+		return n, io.EOF
+	}
 	return n, nil
 }
 
