@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/filters"
+	"github.com/posthouse-mail/posthouse/filters/arc"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/spf"
@@ -19,6 +20,7 @@ import (
 // bundled are the filters by their names.
 func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
+		"arc":   &arc.Filter{Version: version},
 		"dkim":  &dkim.Filter{Version: version},
 		"dmarc": &dmarc.Filter{Version: version},
 		"spf":   &spf.Filter{Version: version},

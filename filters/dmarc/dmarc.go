@@ -162,8 +162,9 @@ func (f *Filter) verdict(e *filters.Event, x dmarc.Finding, missing string) *fil
 		note.Result, note.Reason = string(dmarc.ResultTempError), why
 	}
 	v := &filters.Verdict{Score: f.set.Score[note.Result], Notes: []filters.Note{note}}
+	exempt, _ := f.set.exempt(e)
 	switch {
-	case f.set.trusts(e.Client.Addr()):
+	case exempt != "":
 	case note.Result == string(dmarc.ResultTempError):
 		if f.set.OnTempError == doTempFail {
 			v.Action, v.Code, v.Enhanced, v.Text = filters.TempFail, 451, "4.7.24", "Cannot check the author now, try again later"
@@ -179,7 +180,7 @@ func (f *Filter) verdict(e *filters.Event, x dmarc.Finding, missing string) *fil
 // badAuthor is for a message whose author nobody can tell.
 func (f *Filter) badAuthor(e *filters.Event, err error) *filters.Verdict {
 	v := &filters.Verdict{Score: f.set.Score[string(dmarc.ResultPermError)], Notes: []filters.Note{{Method: "dmarc", Result: string(dmarc.ResultPermError), Reason: err.Error()}}}
-	if !f.set.trusts(e.Client.Addr()) {
+	if exempt, _ := f.set.exempt(e); exempt == "" {
 		do(v, f.set.OnBadAuthor, "From names no author that can be checked (DMARC)")
 	}
 	return v

@@ -58,6 +58,17 @@ func dkimNote(result, d string) filters.Note {
 	return filters.Note{Method: "dkim", Result: result, Properties: []filters.Property{{Type: "header", Name: "d", Value: d}}}
 }
 
+// arcNotes are those of a chain: its result, and for each set the domain and what it says of the author.
+func arcNotes(result string, sets ...string) []filters.Note {
+	notes := []filters.Note{{Method: "arc", Result: result}}
+	for i := 0; i < len(sets); i += 2 {
+		notes = append(notes, filters.Note{Method: "arc-set", Result: "pass", Hidden: true, Properties: []filters.Property{
+			{Type: "header", Name: "d", Value: sets[i]}, {Type: "policy", Name: "dmarc", Value: sets[i+1]},
+		}})
+	}
+	return notes
+}
+
 func judge(t *testing.T, f *dmarc.Filter, header string, notes ...filters.Note) *filters.Verdict {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "message")
@@ -113,6 +124,13 @@ func TestWhatBecomesOfAMessage(t *testing.T) {
 		{"dkim is not enabled", hard, "From: a@bank.test\r\n", []filters.Note{spfNote("none", "x@evil.test")}, "temperror", filters.TempFail},
 		{"spf is not enabled", "", "From: a@bank.test\r\n", []filters.Note{dkimNote("none", "")}, "temperror", filters.Continue},
 		{"spf is not enabled, but it passes", hard, "From: a@bank.test\r\n", []filters.Note{dkimNote("pass", "bank.test")}, "pass", filters.Continue},
+		{"a list that is trusted", hard + "trust_arc = [\"list.test\"]", "From: a@bank.test\r\n", append(arcNotes("pass", "list.test", "pass"), nothing...), "fail", filters.Continue},
+		{"through two that are trusted", hard + "trust_arc = [\"forward.test\", \"LIST.test\"]", "From: a@bank.test\r\n", append(arcNotes("pass", "evil.test", "fail", "list.test", "pass", "forward.test", "fail"), nothing...), "fail", filters.Continue},
+		{"a list that has not seen it pass", hard + "trust_arc = [\"list.test\"]", "From: a@bank.test\r\n", append(arcNotes("pass", "list.test", "fail"), nothing...), "fail", filters.Reject},
+		{"the word of one who is not trusted", hard + "trust_arc = [\"list.test\"]", "From: a@bank.test\r\n", append(arcNotes("pass", "evil.test", "pass", "list.test", "fail"), nothing...), "fail", filters.Reject},
+		{"trusted, and then in other hands", hard + "trust_arc = [\"list.test\"]", "From: a@bank.test\r\n", append(arcNotes("pass", "list.test", "pass", "evil.test", "pass"), nothing...), "fail", filters.Reject},
+		{"a chain that is broken", hard + "trust_arc = [\"list.test\"]", "From: a@bank.test\r\n", append(arcNotes("fail", "list.test", "pass"), nothing...), "fail", filters.Reject},
+		{"a chain, and nobody is trusted", hard, "From: a@bank.test\r\n", append(arcNotes("pass", "list.test", "pass"), nothing...), "fail", filters.Reject},
 		{"a forwarder", hard + "trust = [\"192.0.2.0/24\"]", "From: a@bank.test\r\n", nothing, "fail", filters.Continue},
 	} {
 		v := judge(t, configured(t, c.settings), c.header, c.notes...)
@@ -143,6 +161,7 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{"[settings]\non_bad_author = 1", "incompatible"},
 		{"[settings]\non_temperror = \"reject\"", "line 2: on_temperror"},
 		{"[settings]\ntrust = [\"everybody\"]", "line 2: trust"},
+		{"[settings]\ntrust_arc = [\"a..b\"]", "line 2: trust_arc"},
 		{"[settings]\nscore = { x = 1.0 }", "line 2: score"},
 		{"[settings]\nreport_from = \"nobody\"", "line 2: report_from"},
 		{"[settings]\nreport_from = \"a@here.test\"", "line 2: report_from: reports leave"},

@@ -98,10 +98,11 @@ func (f *Filter) row(e *filters.Event, x dmarc.Finding, v *filters.Verdict) dmar
 	case v.Action == filters.Quarantine:
 		r.Disposition = doQuarantine
 	}
+	exempt, comment := f.set.exempt(e)
 	switch {
 	case x.Result == dmarc.ResultPass || r.Disposition == string(x.Policy):
-	case f.set.trusts(e.Client.Addr()):
-		r.Reason = "trusted_forwarder"
+	case exempt != "":
+		r.Reason, r.Comment = exempt, comment
 	case r.Disposition == string(x.Disposition):
 		r.Reason = "policy_test_mode"
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/dns"
 )
 
 // settings are [settings] of dmarc.toml.
@@ -17,6 +18,7 @@ type settings struct {
 	OnBadAuthor  string             `toml:"on_bad_author"`
 	OnTempError  string             `toml:"on_temperror"` // none or tempfail
 	Trust        []string           `toml:"trust"`        // networks
+	TrustARC     []string           `toml:"trust_arc"`    // domains that seal
 	Score        map[string]float64 `toml:"score"`        // by result
 	ReportFrom   string             `toml:"report_from"`  // "" = no reports are sent
 
@@ -58,6 +60,13 @@ func read(s filters.Settings) (settings, error) {
 		}
 		set.trust = append(set.trust, p)
 	}
+	for i, d := range set.TrustARC {
+		a, err := dns.ASCII(d)
+		if err != nil {
+			return set, s.Fault("trust_arc", fmt.Sprintf("trust_arc: %q is no domain", d))
+		}
+		set.TrustARC[i] = a
+	}
 	for r := range set.Score {
 		if !slices.Contains(results, r) {
 			return set, s.Fault("score", fmt.Sprintf("score: %q is not among the results: %s", r, strings.Join(results, ", ")))
@@ -71,6 +80,30 @@ func read(s filters.Settings) (settings, error) {
 	return set, nil
 }
 
-func (s *settings) trusts(ip netip.Addr) bool {
-	return ip.IsValid() && slices.ContainsFunc(s.trust, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+// exempt says why a message that fails goes on all the same, in the words of RFC 9990 3.1.6; "" = it does not.
+func (s *settings) exempt(e *filters.Event) (reason, comment string) {
+	ip := e.Client.Addr().Unmap()
+	if ip.IsValid() && slices.ContainsFunc(s.trust, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		return "trusted_forwarder", ""
+	}
+	if s.vouched(e) {
+		return "local_policy", "arc=pass"
+	}
+	return "", ""
+}
+
+// vouched says that the hosts that had the message last are trusted, and that the first of them has seen it pass (RFC 8617 7.2).
+func (s *settings) vouched(e *filters.Event) bool {
+	arc := e.Find("arc")
+	if len(s.TrustARC) == 0 || len(arc) != 1 || arc[0].Result != "pass" {
+		return false
+	}
+	seen := ""
+	for _, set := range slices.Backward(e.Find("arc-set")) {
+		if !slices.Contains(s.TrustARC, set.Get("header", "d")) {
+			break
+		}
+		seen = set.Get("policy", "dmarc")
+	}
+	return seen == "pass"
 }
