@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,8 +74,11 @@ func (m *Maildrop) complete(e *entry, buf []byte) (shown bool, err error) {
 		return false, nil
 	case err != nil:
 		return false, err
-	case n.Size >= 0 && n.Size != st.Size:
+	case unfinished(n, &st, m.now):
 		return false, nil
+	}
+	if n.Size >= 0 && n.Size != st.Size {
+		n.Wire = -1 // who wrote to the file since left it as it was
 	}
 	e.ino, e.size, e.mtime, e.wire = st.Ino, st.Size, unix.TimespecToNsec(st.Mtim), n.Wire
 	if e.time, ok = arrival(n.Unique); !ok {
@@ -90,6 +94,16 @@ func (m *Maildrop) complete(e *entry, buf []byte) (shown bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// unfinishedAge is for how long queue-runner may still come back to a delivery: a day more than queue.lifetime can be.
+const unfinishedAge = 61 * 24 * time.Hour
+
+// unfinished says whether a file is a delivery of our own that a loss of power has cut short: queue-runner writes it anew,
+// and until then nobody must have the part under the UIDL of the whole. What other programs' names say of a size, and
+// programs that shorten messages leave as it is, hides none of theirs.
+func unfinished(n Name, st *unix.Stat_t, now time.Time) bool {
+	return n.Size > st.Size && ours(n.Unique) && now.Sub(time.Unix(st.Mtim.Unix())) < unfinishedAge
 }
 
 // measure reads a message for its size on the wire.

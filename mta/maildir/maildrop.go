@@ -35,7 +35,8 @@ type Options struct {
 type Maildrop struct {
 	list
 	dir            string
-	shared         bool // on a filesystem that other hosts have too
+	now            time.Time // of the snapshot
+	shared         bool      // on a filesystem that other hosts have too
 	lock           *sessionLock
 	newDir, curDir *folder // nil where the Maildir does not exist
 	stamp          stamps  // of the folders, before they were listed
@@ -58,7 +59,7 @@ func OpenMaildrop(ctx context.Context, dir string, o Options) (*Maildrop, error)
 }
 
 func open(ctx context.Context, dir string, o Options, shared bool, now time.Time) (*Maildrop, error) {
-	m := &Maildrop{dir: dir, shared: shared}
+	m := &Maildrop{dir: dir, now: now, shared: shared}
 	var err error
 	if m.lock, err = lockSession(dir, o.MinInterval, shared, now); err != nil {
 		return nil, err

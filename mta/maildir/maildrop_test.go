@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -121,8 +122,10 @@ func TestSnapshotShowsEachMessageOnceInOrderOfArrival(t *testing.T) {
 			[]string{"1.a.h 6", "2.a.h 6", "3.a.h 6", "4.a.h 6"}},
 		{"no wire size: the last line is ended", map[string]string{"new/1.a.h": "a\nb"}, []string{"1.a.h 6"}},
 		{"no wire size: CR LF stays", map[string]string{"new/1.a.h": "a\r\nb\r\n"}, []string{"1.a.h 6"}},
-		// A size that contradicts the name: the delivery is being completed.
-		{"a file cut short", map[string]string{"new/1.a.h,S=5,W=6": "a\n", "new/2.a.h": "x\n"}, []string{"2.a.h 3"}},
+		{"a delivery of ours cut short", map[string]string{"new/" + string(id) + ".0.h,S=5,W=6": "a\n", "cur/" + string(id.Child('F', 1)) + ".0.h,S=1,W=2:2,": "", "new/2.a.h": "x\n"}, []string{"2.a.h 3"}},
+		// Somebody has written to it since: that hides nothing, and its sizes are those of the file.
+		{"sizes that are not true any more", map[string]string{"new/1.a.h,S=5,W=6": "a\nb\n", "cur/2.a.h,S=1,W=5:2,": "x\ny\n", "cur/" + string(id) + ".3.h,S=3,W=4:2,": "a\nb\n"},
+			[]string{"1.a.h 6", "2.a.h 6", string(id) + ".3.h 6"}},
 		{"dot files and an empty unique part", map[string]string{"new/.hidden": "x", "cur/,S=1": "x", "new/.nfs0001": "x"}, []string{}},
 		{"what is in tmp", map[string]string{"tmp/1.a.h": "x"}, []string{}},
 	} {
@@ -132,6 +135,24 @@ func TestSnapshotShowsEachMessageOnceInOrderOfArrival(t *testing.T) {
 				t.Errorf("messages (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+func TestADeliveryThatNobodyCompletesIsShownInTheEnd(t *testing.T) {
+	unique := string(id) + ".0.h"
+	dir := mailbox(t, map[string]string{"new/" + unique + ",S=50,W=60": "a\n"})
+	for _, c := range []struct {
+		after time.Duration
+		want  []string
+	}{{60 * 24 * time.Hour, []string{}}, {62 * 24 * time.Hour, []string{unique + " 3"}}} {
+		m, err := maildir.OpenAt(t.Context(), dir, maildir.Options{}, false, time.Now().Add(c.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(c.want, listing(m)); d != "" {
+			t.Errorf("after %v: messages (-want +got):\n%s", c.after, d)
+		}
+		shut(t, m)
 	}
 }
 

@@ -28,6 +28,13 @@ func Unique(id mta.ID, index int, host string) string {
 	return head + "." + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:20]))
 }
 
+// ours says whether a unique part is one of Unique.
+func ours(unique string) bool {
+	id, _, found := strings.Cut(unique, ".")
+	_, err := mta.ParseID(id)
+	return found && err == nil
+}
+
 // safeHost replaces what has a meaning in a Maildir's file names.
 func safeHost(host string) string {
 	return strings.Map(func(r rune) rune {

@@ -49,8 +49,7 @@ func (m *Maildrop) scan(ctx context.Context, now time.Time) error {
 }
 
 // moveNew moves what is in new/ to cur/, as every reader of a Maildir does: it is not new any more. What cannot be moved
-// stays, and is shown all the same. A file that is not yet as large as its name says stays too: its delivery is being
-// completed.
+// stays, and is shown all the same. An unfinished delivery stays too.
 func (m *Maildrop) moveNew(ctx context.Context) error {
 	var names []string
 	err := m.newDir.each(func(d dirent) error {
@@ -70,8 +69,8 @@ func (m *Maildrop) moveNew(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if n.Size >= 0 {
-			if st, err := m.newDir.statFile(name); err != nil || st.Size != n.Size {
+		if n.Size >= 0 && ours(n.Unique) {
+			if st, err := m.newDir.statFile(name); err != nil || unfinished(n, &st, m.now) {
 				continue
 			}
 		}

@@ -37,14 +37,14 @@ func files(t *testing.T, dir string) []string {
 
 func TestNewMessagesMoveToCurAtLogin(t *testing.T) {
 	dir := mailbox(t, map[string]string{
-		"new/1.a.h": "x\n", "new/2.a.h,S=2,W=3": "y\n", "new/3.a.h:2,F": "z\n", "cur/4.a.h:2,S": "w\n", "new/5.a.h,S=9": "cut\n", "new/.hidden": "h\n",
+		"new/1.a.h": "x\n", "new/2.a.h,S=2,W=3": "y\n", "new/3.a.h:2,F": "z\n", "cur/4.a.h:2,S": "w\n", "new/" + string(id) + ".5.h,S=9": "cut\n", "new/.hidden": "h\n",
 		"new/6.a.h": "mine\n", "cur/6.a.h:2,": "there\n", // its place is taken
 	})
 	m := open(t, dir)
 	if d := cmp.Diff([]string{"1.a.h 3", "2.a.h 3", "3.a.h 3", "4.a.h 3", "6.a.h 6", "6.a.h 7"}, sorted(listing(m))); d != "" {
 		t.Errorf("messages (-want +got):\n%s", d)
 	}
-	want := []string{"cur/1.a.h:2,", "cur/2.a.h,S=2,W=3:2,", "cur/3.a.h:2,F", "cur/4.a.h:2,S", "cur/6.a.h:2,", "new/.hidden", "new/5.a.h,S=9", "new/6.a.h"}
+	want := []string{"cur/1.a.h:2,", "cur/2.a.h,S=2,W=3:2,", "cur/3.a.h:2,F", "cur/4.a.h:2,S", "cur/6.a.h:2,", "new/.hidden", "new/" + string(id) + ".5.h,S=9", "new/6.a.h"}
 	if d := cmp.Diff(want, files(t, dir)); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
 	}
