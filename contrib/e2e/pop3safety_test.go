@@ -231,6 +231,55 @@ func TestWhatWasFetchedFromDovecotStaysFetched(t *testing.T) {
 	}
 }
 
+// TestWhatWasFetchedFromCourierStaysFetched is the same for Courier, whose server takes its connection from who has checked
+// the password.
+func TestWhatWasFetchedFromCourierStaysFetched(t *testing.T) {
+	t.Parallel()
+	courier := needPeer(t, "courier", "usr/lib/courier/courier/courierpop3d")
+	i := newInstance(t, options{more: "[pop3d]\nuidl = \"courier\"\n"})
+	i.fill(t, "bob", 20)
+	write(t, filepath.Join(i.mailbox("bob"), "cur", "1600000000.M1+'P7.host,S=6:2,S"), "a: b\n\n")
+	theirs := courierUIDLs(t, courier, i.mailbox("bob"))
+	if len(theirs) != 21 {
+		t.Fatalf("got %q of Courier, want 21 names", theirs)
+	}
+	i.startAll()
+	i.deliverLater(t)
+	c := i.login(t, "bob")
+	defer c.close()
+	ours, err := c.list("UIDL")
+	if err != nil || len(ours) != 22 {
+		t.Fatalf("got %q, %v; want 22 names", ours, err)
+	}
+	if d := cmp.Diff(theirs, ours[:21]); d != "" {
+		t.Errorf("UIDL (-Courier's +ours):\n%s", d)
+	}
+}
+
+// courierUIDLs are the names that courierpop3d gives the messages of a Maildir.
+func courierUIDLs(t *testing.T, program, mailbox string) (all []string) {
+	t.Helper()
+	root := strings.TrimSuffix(program, "/usr/lib/courier/courier/courierpop3d")
+	libraries, err := filepath.Glob(root + "/usr/lib/*-linux-gnu*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, mailbox)
+	cmd.Stdin = strings.NewReader("UIDL\r\nQUIT\r\n")
+	cmd.Env = []string{"AUTHENTICATED=bob", "AUTHADDR=bob", "TCPREMOTEIP=127.0.0.1",
+		"LD_LIBRARY_PATH=" + strings.Join(append(libraries, root+"/usr/lib", root+"/usr/lib/courier-authlib"), ":")}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", program, err, out)
+	}
+	for line := range strings.SplitSeq(string(out), "\r\n") {
+		if number, uidl, ok := strings.Cut(line, " "); ok && number == fmt.Sprint(len(all)+1) {
+			all = append(all, uidl)
+		}
+	}
+	return all
+}
+
 // deliverLater adds a message that the former server has not seen.
 func (i *instance) deliverLater(t *testing.T) {
 	t.Helper()
