@@ -28,7 +28,7 @@ func run(ctx context.Context, app *daemon.App) error {
 		}
 		return err
 	})
-	if err := app.ServeMetrics(b.metrics); err != nil {
+	if err := app.ServeMetrics(b.metrics, daemon.NewCertificateExpiry("posthouse_pop3d", b.expires)); err != nil {
 		return err
 	}
 	listeners, err := listen(app)

@@ -1,12 +1,11 @@
-package main_test
+package main
 
 import (
 	"os"
-	"regexp"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/posthouse-mail/posthouse/mta/daemon"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/pop3d"
 )
 
@@ -15,19 +14,5 @@ func TestEachMetricIsInTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	descriptions, n := make(chan *prometheus.Desc, 100), 0
-	pop3d.NewMetrics().Describe(descriptions)
-	close(descriptions)
-	for d := range descriptions {
-		name := regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())
-		if name == nil {
-			t.Fatalf("got a description %s without a name", d)
-		}
-		if n++; !regexp.MustCompile(`(?m)^\.It Li .*\b` + name[1] + `( |$)`).Match(page) {
-			t.Errorf("%s is not in pop3d.8", name[1])
-		}
-	}
-	if n == 0 {
-		t.Error("got no metrics")
-	}
+	mtatest.WantMetrics(t, page, pop3d.NewMetrics(), daemon.NewCertificateExpiry("posthouse_pop3d", nil))
 }

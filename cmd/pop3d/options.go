@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -30,6 +31,7 @@ type builder struct {
 	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
 	metrics      *pop3d.Metrics
+	tls          atomic.Pointer[tlsconf.Server] // of the last options; nil: none
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log) *builder {
@@ -43,12 +45,13 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		return pop3d.Options{}, config.Errors{{File: b.path, Line: 1, Key: "pop3d.listen", Msg: "sockets change at a restart only"}}
 	}
 	var policy *tls.Config
+	var certificates *tlsconf.Server
 	if c.TLS.Certificate != "" {
 		s, err := tlsconf.Open(tlsconf.FromConfig(c.TLS), b.log)
 		if err != nil {
 			return pop3d.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
-		policy = s.Config()
+		policy, certificates = s.Config(), s
 	}
 	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(),
 		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
@@ -64,6 +67,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		// Handshakes are what costs most: a quarter of what there may be at once, so that the others get on.
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
+	b.tls.Store(certificates)
 	template := c.Mailboxes.Path
 	return pop3d.Options{
 		Hostname: c.Hostname, TLS: policy, Auth: users, DefaultDomain: p.DefaultDomain,
@@ -79,6 +83,14 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		RefuseUTF8: p.UTF8Headers == "refuse",
 		Metrics:    b.metrics, Log: b.log,
 	}, nil
+}
+
+// expires is when the first certificate ends; zero where there is none.
+func (b *builder) expires() time.Time {
+	if s := b.tls.Load(); s != nil {
+		return s.Expires()
+	}
+	return time.Time{}
 }
 
 // formerUIDLs is whose UIDLs go on; "" where there is no former server.

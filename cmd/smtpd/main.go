@@ -59,6 +59,10 @@ func run(ctx context.Context, app *daemon.App) error {
 		}
 		return err
 	})
+	app.OnHealth("listeners", server.Accepting)
+	if err := watched(app, b); err != nil {
+		return err
+	}
 	listeners, err := listen(app)
 	if err != nil {
 		return err

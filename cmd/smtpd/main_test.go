@@ -45,7 +45,7 @@ type process struct {
 	certs *mtatest.Certs
 }
 
-func startDaemon(t *testing.T) *process {
+func startDaemon(t *testing.T, more ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
 	certs := mtatest.NewCerts(t, "mx.here.test")
@@ -53,7 +53,7 @@ func startDaemon(t *testing.T) *process {
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	text := strings.NewReplacer("DIR", dir, "CERT", certs.CertFile, "KEY", certs.KeyFile).Replace(configuration)
+	text := strings.NewReplacer("DIR", dir, "CERT", certs.CertFile, "KEY", certs.KeyFile).Replace(configuration + strings.Join(more, ""))
 	p := &process{dir: dir, conf: filepath.Join(dir, "posthouse.toml"), certs: certs}
 	write(t, p.conf, text)
 	write(t, filepath.Join(dir, "users"), "alice@here.test {PLAIN}secret\n")

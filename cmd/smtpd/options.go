@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"slices"
+	"sync/atomic"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -29,10 +30,13 @@ type builder struct {
 	delay        *guard.LoginDelay
 	unknown      *guard.UnknownDelay
 	rates        *guard.Rates
+	metrics      *smtpd.Metrics
+	tls          atomic.Pointer[tlsconf.Server] // of the last options; nil: none
+	room         atomic.Pointer[room]           // likewise
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log, w *spool.Writer) *builder {
-	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil), rates: guard.NewRates(nil)}
+	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil), rates: guard.NewRates(nil), metrics: smtpd.NewMetrics()}
 }
 
 // options opens what a configuration names. It changes nothing when it fails.
@@ -55,14 +59,14 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		return smtpd.Options{}, err
 	}
 	var secure func() *tls.Config
+	var certificates *tlsconf.Server
 	if c.TLS.Certificate != "" {
 		to := tlsconf.FromConfig(c.TLS)
 		to.NoTickets = true // a message or two a session: there is little to gain, and mail from outlook.com to lose
-		s, err := tlsconf.Open(to, b.log)
-		if err != nil {
+		if certificates, err = tlsconf.Open(to, b.log); err != nil {
 			return smtpd.Options{}, config.FileFault(b.path, "tls.certificate", err)
 		}
-		secure = s.Config
+		secure = certificates.Config
 	}
 	p := c.SMTPD
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
@@ -71,9 +75,12 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	b.rates.SetLimits(rates(p.Rate))
+	room := newRoom(c)
+	b.tls.Store(certificates)
+	b.room.Store(room)
 	return smtpd.Options{
 		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
-		Disk: b.room(c).check, Rates: b.rates, Log: b.log, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
+		Disk: room.check, Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,
 		DeliverBy: true, Priority: true, FutureRelease: p.FutureReleaseMax,

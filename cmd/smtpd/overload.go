@@ -64,7 +64,7 @@ func (r *room) read() mta.QueueStatus {
 	return r.last
 }
 
-func (b *builder) room(c *config.Config) *room {
+func newRoom(c *config.Config) *room {
 	return &room{spool: c.Spool.Path, reserve: uint64(c.SMTPD.ReserveDisk), status: filepath.Join(c.Run, "queue", "status"),
 		maxQueue: c.SMTPD.MaxQueue, now: time.Now}
 }

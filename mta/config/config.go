@@ -249,9 +249,9 @@ type POP3Listen struct {
 
 // Metrics is the table [metrics].
 type Metrics struct {
-	SMTPD       string `toml:"smtpd" off:""`
-	QueueRunner string `toml:"queue_runner" off:""`
-	POP3D       string `toml:"pop3d"` // an address as in SMTPListen; "": none
+	SMTPD       string `toml:"smtpd"` // an address as in SMTPListen; "": none
+	QueueRunner string `toml:"queue_runner"`
+	POP3D       string `toml:"pop3d"`
 }
 
 // ACME is the table [acme].

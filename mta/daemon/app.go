@@ -28,6 +28,7 @@ type App struct {
 	exit   func(int)
 	ready  chan struct{} // closed by the first Ready
 	health healthCell
+	checks []*check // before ServeMetrics
 
 	mu           sync.Mutex // guards what follows
 	reload       []func(*config.Config) error

@@ -24,8 +24,8 @@ const (
 )
 
 // ServeMetrics opens the daemon's listener of [metrics] where the configuration has one: /metrics gives what the
-// collectors count, and the process itself, in the Prometheus format; /healthz is 200 while the daemon does its work, and
-// 503 before that and once it is to stop. It is served until the work is over, a drain included. It is for the run
+// collectors count, and the process itself, in the Prometheus format; /healthz is 200 while the daemon does its work and
+// all of OnHealth are content, and 503 with the reason otherwise, before that, and once it is to stop. It is served until the work is over, a drain included. It is for the run
 // function, once, before Ready.
 func (a *App) ServeMetrics(all ...prometheus.Collector) error {
 	key, address := a.metricsAddress(a.Config())
@@ -87,12 +87,17 @@ func (a *App) metricsAddress(c *config.Config) (key, address string) {
 func (a *App) metricsHandler(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: metricsConns}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		h := a.health.load()
-		if h != healthy {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		h := string(a.health.load())
+		if h == string(healthy) {
+			if err := a.wellness(r.Context()); err != nil {
+				h = err.Error()
+			}
+		}
+		if h != string(healthy) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_, _ = io.WriteString(w, string(h)+"\n")
+		_, _ = io.WriteString(w, h+"\n")
 	})
 	return mux
 }

@@ -47,7 +47,9 @@ func (s *session) auth(args string) mta.Reply {
 	mech = strings.ToUpper(mech)
 	switch {
 	case err != nil:
-		return s.authRefusal(ctx, err, g, mech)
+		r = s.authRefusal(ctx, err, g, mech)
+		s.o.Metrics.logins.WithLabelValues(mech, loginResult(err)).Inc()
+		return r
 	case s.end || r.Code != 0:
 		return r
 	}
@@ -56,6 +58,7 @@ func (s *session) auth(args string) mta.Reply {
 	}
 	s.login = x.Identity()
 	s.o.Log.SMTPLogin(s.who(), mech)
+	s.o.Metrics.logins.WithLabelValues(mech, "ok").Inc()
 	return reply(235, "2.7.0", "Authentication succeeded")
 }
 
@@ -107,6 +110,22 @@ func (s *session) authRefusal(ctx context.Context, err error, g *gate, mech stri
 	}
 	s.o.Log.SMTPFault(s.who(), "auth", "", err)
 	return reply(454, "4.7.0", "Temporary authentication failure")
+}
+
+// loginResult is why a login did not come about, as a label.
+func loginResult(err error) string {
+	for _, x := range []struct {
+		is   error
+		word string
+	}{
+		{sasl.ErrCancelled, "cancelled"}, {sasl.ErrMalformed, "malformed"}, {sasl.ErrBindingType, "binding"}, {sasl.ErrBinding, "binding"},
+		{sasl.ErrTransition, "transition"}, {sasl.ErrCredentials, "credentials"},
+	} {
+		if errors.Is(err, x.is) {
+			return x.word
+		}
+	}
+	return "fault"
 }
 
 // gate stands before the accounts: it makes who guesses wait, and remembers the name for the log.

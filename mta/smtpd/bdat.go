@@ -72,6 +72,7 @@ func (s *session) beginChunk() mta.Reply {
 		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
 	} else if in, err := s.o.Queue.Begin(); err != nil {
 		s.o.Log.SMTPFault(s.who(), "data", "", err)
+		s.o.Metrics.faults.Inc()
 		r = spoolReply(err)
 	} else {
 		s.tx.chunks = &chunks{arrival: s.arrival(in), from: dot.NewChunkReader(s.contentRules())}

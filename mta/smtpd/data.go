@@ -47,6 +47,7 @@ func (s *session) data(args string) mta.Reply {
 	in, err := s.o.Queue.Begin()
 	if err != nil {
 		s.o.Log.SMTPFault(s.who(), "data", "", err)
+		s.o.Metrics.faults.Inc()
 		return spoolReply(err)
 	}
 	defer in.Abort()
@@ -103,6 +104,7 @@ func (s *session) arrival(in Incoming) *arrival {
 // take gives the reply to a content that is complete. An error ends the session: nobody knows what became of the message.
 func (s *session) take(a *arrival) (mta.Reply, error) {
 	s.c.enter(inCommit)
+	began := time.Now()
 	r := s.verdict(a)
 	if a.head != nil && r.Code == 0 {
 		a.head.End()
@@ -120,11 +122,15 @@ func (s *session) take(a *arrival) (mta.Reply, error) {
 	switch err := a.in.Commit(e); {
 	case errors.Is(err, spool.ErrUnknown):
 		s.o.Log.SMTPFateUnknown(s.who(), a.in.ID(), sender, err)
+		s.o.Metrics.faults.Inc()
 		return mta.Reply{}, err
 	case err != nil:
 		s.o.Log.SMTPFault(s.who(), "content", a.in.ID(), err)
+		s.o.Metrics.faults.Inc()
 		return spoolReply(err), nil
 	}
+	s.o.Metrics.took(e)
+	s.o.Metrics.answering.Observe(time.Since(began).Seconds())
 	s.o.Log.SMTPAccepted(s.who(), e, s.proto())
 	s.settle(mta.Committed)
 	return reply(250, "2.0.0", "Queued as "+string(a.in.ID())), nil
@@ -134,6 +140,7 @@ func (s *session) take(a *arrival) (mta.Reply, error) {
 func (s *session) refuse(a *arrival, r mta.Reply) {
 	if a.err != nil {
 		s.o.Log.SMTPFault(s.who(), "content", a.in.ID(), a.err)
+		s.o.Metrics.faults.Inc()
 		return
 	}
 	s.o.Log.SMTPRejected(s.who(), "content", a.in.ID(), "<"+s.tx.sender.String()+">", "", r)

@@ -22,7 +22,9 @@ func (s *session) quiet() bool {
 	case err != nil:
 		s.fail(err)
 	default:
-		s.write(s.early("connect", "before the greeting"))
+		r := s.early("connect", "before the greeting")
+		s.o.Metrics.refused.WithLabelValues("connect", refusal(r)).Inc()
+		s.write(r)
 	}
 	s.finish()
 	return false

@@ -68,6 +68,7 @@ func (s *session) askConnect() bool {
 		return true
 	}
 	s.o.Log.SMTPRejected(s.who(), "connect", "", "", "", r)
+	s.o.Metrics.refused.WithLabelValues("connect", refusal(r)).Inc()
 	s.reason = "refused by a filter"
 	if r.Temporary() {
 		r.Code, r.Enhanced = 421, ""
@@ -98,6 +99,7 @@ func (s *session) judge(in Incoming, e *mta.Envelope, size int64) (r mta.Reply, 
 	case mta.Throw:
 		s.filters.Reset(mta.Dropped)
 		s.o.Log.SMTPDiscarded(s.who(), in.ID(), sender, v.By)
+		s.o.Metrics.discards.Inc()
 		return reply(250, "2.0.0", "Queued as "+string(in.ID())), true
 	}
 	return mta.Reply{}, false

@@ -2,8 +2,9 @@ package smtpd
 
 import "github.com/posthouse-mail/posthouse/mta"
 
-// note logs the refusal of a command whose own code does not: nothing is refused without a line in the log.
+// note counts a command, and logs the refusal of one whose own code does not: nothing is refused without a line in the log.
 func (s *session) note(verb string, r mta.Reply) {
+	s.o.Metrics.answered(verb, r)
 	switch {
 	case r.Code < 400:
 	case verb == "MAIL", verb == "RCPT", verb == "DATA", verb == "BDAT": // at a stage of their own

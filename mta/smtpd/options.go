@@ -71,6 +71,7 @@ type Options struct {
 	Disk    func() error       // asked at MAIL and DATA; an error is 452 4.3.1. nil: not asked
 	Peer    func(net.Conn) (Peer, error)
 	Log     *maillog.Log
+	Metrics *Metrics       // nil: nobody sees them
 	Trusted []netip.Prefix // may relay without a login
 
 	ProxyFrom   []netip.Prefix // speak the PROXY protocol, and must

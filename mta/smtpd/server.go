@@ -19,19 +19,46 @@ type Server struct {
 
 	mu       sync.Mutex // guards below
 	sessions map[*conn]struct{}
+	failing  map[string]error // listeners that take no connections, by name
 	draining bool
 	running  sync.WaitGroup // a session each; grows under mu only while not draining
 }
 
 // New returns a Server.
 func New(o Options) *Server {
-	s := &Server{sessions: map[*conn]struct{}{}}
+	s := &Server{sessions: map[*conn]struct{}{}, failing: map[string]error{}}
 	s.SetOptions(o)
 	return s
 }
 
 // SetOptions gives new sessions other options.
-func (s *Server) SetOptions(o Options) { s.options.Store(&o) }
+func (s *Server) SetOptions(o Options) {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	s.options.Store(&o)
+}
+
+// Accepting says why no new connections are taken just now; the error is that of a listener.
+func (s *Server) Accepting() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, err := range s.failing {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// fails notes what the last attempt to take a connection came to.
+func (s *Server) fails(l *Listener, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.failing, l.Name)
+	} else {
+		s.failing[l.Name] = err
+	}
+}
 
 // Serve takes connections until ctx ends, closes the listeners, and returns when all sessions have ended. Then sessions
 // that wait for a command are told 421 at once; content may go on arriving for Options.Drain; a message that is complete
@@ -64,6 +91,9 @@ func (s *Server) accept(ctx context.Context, l *Listener) error {
 	for {
 		nc, err := l.Accept()
 		if err == nil {
+			if backoff > 0 {
+				s.fails(l, nil)
+			}
 			backoff = 0
 			s.begin(l, nc)
 			continue
@@ -74,6 +104,7 @@ func (s *Server) accept(ctx context.Context, l *Listener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return err
 		}
+		s.fails(l, err)
 		s.options.Load().Log.SMTPAcceptFailed(l.Name, err)
 		backoff = min(max(2*backoff, 5*time.Millisecond), maxBackoff)
 		select {

@@ -99,7 +99,11 @@ func (s *session) run() {
 		return
 	}
 	defer leave()
-	defer func() { s.o.Log.SMTPClosed(s.who(), s.reason) }()
+	defer func() {
+		s.o.Log.SMTPClosed(s.who(), s.reason)
+		s.o.Metrics.connections.Dec()
+		s.o.Metrics.ends.WithLabelValues(end(s.reason)).Inc()
+	}()
 	if s.l.TLS == Implicit && !s.implicitTLS() {
 		return
 	}
@@ -132,6 +136,7 @@ func (s *session) admit() (leave func(), ok bool) {
 	}
 	if err != nil {
 		s.o.Log.SMTPTurnedAway(s.who(), err)
+		s.o.Metrics.turnedAway.Inc()
 		if s.l.TLS != Implicit { // there, nobody could read it
 			s.write(refusal)
 			s.finish()
@@ -139,6 +144,8 @@ func (s *session) admit() (leave func(), ok bool) {
 		return nil, false
 	}
 	s.o.Log.SMTPConnected(s.who())
+	s.o.Metrics.accepted.Inc()
+	s.o.Metrics.connections.Inc()
 	return leave, true
 }
 

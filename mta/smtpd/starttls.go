@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // handshakeTime bounds a TLS handshake.
@@ -65,6 +66,7 @@ func (s *session) turn() (leave func(), err error) {
 	leave, err = s.o.Handshakes.Wait(ctx, s.remote.Addr())
 	if err != nil {
 		s.o.Log.SMTPTLSFailed(s.who(), errors.New("too many handshakes at once"))
+		s.o.Metrics.tlsFailed.Inc()
 	}
 	return leave, err
 }
@@ -96,12 +98,14 @@ func (s *session) startTLS() bool {
 	defer cancel()
 	if err := over.HandshakeContext(ctx); err != nil {
 		s.o.Log.SMTPTLSFailed(s.who(), err)
+		s.o.Metrics.tlsFailed.Inc()
 		s.end = true // tls-failed has said why
 		return false
 	}
 	s.c.upgrade(over)
 	state := over.ConnectionState()
 	s.tls = &state
+	s.o.Metrics.tls.WithLabelValues(tlsconf.VersionName(state.Version)).Inc()
 	s.release()
 	s.freshReader()
 	s.helo, s.esmtp, s.login = "", false, ""

@@ -117,18 +117,36 @@ func (s *Server) Reload() error {
 	return all
 }
 
+// Expires is when the first of the certificates in force ends. It looks for changed files as a handshake does.
+func (s *Server) Expires() time.Time {
+	s.look()
+	var first time.Time
+	for _, p := range s.pairs {
+		if at := p.cert.Load().Leaf.NotAfter; first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// look reads changed files, unless another goroutine does, or has done so a moment ago.
+func (s *Server) look() {
+	if !s.mu.TryLock() {
+		return
+	}
+	defer s.mu.Unlock()
+	now := s.now()
+	if age := now.Sub(s.checked); age < 0 || age >= checkEvery {
+		s.checked = now
+		for _, p := range s.pairs {
+			p.check(s.log)
+		}
+	}
+}
+
 // certificate is what a handshake asks. One of several at once looks at the files; the others go on with the pairs there are.
 func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if s.mu.TryLock() {
-		now := s.now()
-		if age := now.Sub(s.checked); age < 0 || age >= checkEvery {
-			s.checked = now
-			for _, p := range s.pairs {
-				p.check(s.log)
-			}
-		}
-		s.mu.Unlock()
-	}
+	s.look()
 	asked := *hello
 	asked.ServerName = "" // whether the certificate is made out to the name is the operator's affair
 	for _, p := range s.named(hello.ServerName) {
