@@ -32,6 +32,7 @@ func newRoot() *cobra.Command {
 		newQueue(),
 		newFilter(),
 		newDKIM(),
+		newExplain(),
 		newDMARC(),
 	)
 	return root

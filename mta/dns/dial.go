@@ -11,6 +11,13 @@ import (
 // maxDials bounds the addresses of a host that are tried.
 const maxDials = 4
 
+// Dialer returns Dial for one choice of addresses.
+func (r *Resolver) Dialer(want6 bool, allowed func(netip.Addr) bool) func(ctx context.Context, network, hostPort string) (net.Conn, error) {
+	return func(ctx context.Context, network, hostPort string) (net.Conn, error) {
+		return r.Dial(ctx, network, hostPort, want6, allowed)
+	}
+}
+
 // Dial connects to a host and port, the host's addresses in turn, without asking the machine's own resolver. Addresses
 // that allowed does not want are left out; nil: it wants all.
 func (r *Resolver) Dial(ctx context.Context, network, hostPort string, want6 bool, allowed func(netip.Addr) bool) (net.Conn, error) {

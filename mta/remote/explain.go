@@ -13,11 +13,12 @@ import (
 
 // Explanation is what Deliver would do for a destination just now, as far as that can be known without a connection.
 type Explanation struct {
-	Site   string         // as Site names it
-	Bad    *mta.Outcome   // what its recipients get, as no host can be used; nil: some can
-	Hosts  []Host         // the best first; also those that are not used
-	STS    *mtasts.Policy // MTA-STS in force or tested; nil: none, or it does not count here
-	STSErr error          // why what the domain announces is not in force
+	Site     string         // as Site names it
+	Bad      *mta.Outcome   // what its recipients get, as no host can be used; nil: some can
+	Hosts    []Host         // the best first; also those that are not used
+	STS      *mtasts.Policy // MTA-STS in force or tested; nil: none
+	STSErr   error          // why what the domain announces is not in force
+	STSAsked bool           // whether there is any; else it does not count here
 }
 
 // Host is a mail exchanger, or the host that the configuration names.
@@ -68,7 +69,7 @@ func (c *Client) Explain(ctx context.Context, dest mta.Destination) Explanation 
 	if x.Bad == nil && !used {
 		x.Bad = d.sum(x.Hosts, own)
 	}
-	x.STS, x.STSErr = d.sts, d.stsErr
+	x.STS, x.STSErr, x.STSAsked = d.sts, d.stsErr, d.stsAsked
 	return x
 }
 
