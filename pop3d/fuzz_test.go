@@ -120,7 +120,7 @@ func checkAnswers(t *testing.T, in, out string) {
 			t.Errorf("%q: got a line %q without CR LF", in, line)
 		case body:
 			body = line != ".\r\n"
-		case strings.HasPrefix(line, "+OK capabilities"), strings.HasPrefix(line, "+OK unique"), strings.HasSuffix(line, " octets\r\n"), strings.HasPrefix(line, "+OK top"),
+		case strings.HasPrefix(line, "+OK capabilities"), strings.HasPrefix(line, "+OK unique"), strings.HasPrefix(line, "+OK ") && strings.HasSuffix(line, " octets\r\n"), strings.HasPrefix(line, "+OK top"),
 			strings.HasPrefix(line, "+OK languages"), strings.HasPrefix(line, "+OK mechanisms"):
 			body = true
 		case line == ".\r\n", isListing(line): // a LIST, whose first line looks like RSET's

@@ -6,12 +6,14 @@ import (
 	"strconv"
 )
 
-// recount counts the messages when none is deleted.
-func (s *session) recount() {
+// begin makes count and octets those of a mailbox in which nothing is marked.
+func (s *session) begin() {
+	s.deleted = make([]bool, s.drop.Len())
 	s.count, s.octets = len(s.deleted), 0
 	for i := range s.deleted {
 		s.octets += s.drop.Size(i)
 	}
+	s.all = s.octets
 }
 
 // message reads a message number and returns its index; ok is false, and the client told, where there is none.

@@ -108,8 +108,7 @@ func (s *session) open(ctx context.Context, login, identity string) error {
 	s.opt.Metrics.logins.WithLabelValues(s.mech, "ok").Inc()
 	s.opt.Metrics.sessions.Inc()
 	s.drop, s.identity = drop, identity
-	s.deleted = make([]bool, drop.Len())
-	s.recount()
+	s.begin()
 	s.opt.Log.POP3Login(s.id, s.client(), s.mech, identity, s.describeTLS(), s.count, s.octets)
 	return s.ok("%d messages (%d octets)", s.count, s.octets)
 }

@@ -42,6 +42,7 @@ type session struct {
 	deleted  []bool            // by message
 	count    int               // messages that are not deleted
 	octets   int64             // and their size
+	all      int64             // the size of all
 	fetched  int               // messages that RETR sent whole
 	removed  int               // messages that QUIT removed
 	former   maildir.UIDLs     // what a former server showed; nil until it is wanted

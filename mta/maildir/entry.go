@@ -51,6 +51,26 @@ func (l *list) rename(e *entry, file []byte) {
 	l.names = append(l.names, file...)
 }
 
+// compact forgets names that messages had before, once they are the most: another program may rename for as long as a
+// session lasts.
+func (l *list) compact() {
+	used := 0
+	for i := range l.all {
+		used += int(l.all[i].length)
+	}
+	if len(l.names) <= 2*used {
+		return
+	}
+	names := make([]byte, 0, used)
+	for i := range l.all {
+		e := &l.all[i]
+		at := uint32(len(names))
+		names = append(names, l.file(e)...)
+		e.name = at
+	}
+	l.names = names
+}
+
 // compare orders messages by arrival.
 func (l *list) compare(a, b *entry) int {
 	if a.time != b.time {

@@ -16,6 +16,12 @@ func (m *Maildrop) Clean() bool { return m.clean }
 // LeaseAge is leaseAge.
 const LeaseAge = leaseAge
 
+// ThisHost is thisHost.
+func ThisHost() (string, error) { return thisHost() }
+
+// NameOctets is how much room the names of files take, those that messages had before too.
+func (m *Maildrop) NameOctets() int { return len(m.names) }
+
 // DecodeCache says whether a cache can be read, and what comes out when it is written again.
 func DecodeCache(b []byte) (again []byte, ok bool) {
 	c := decodeCache(b)

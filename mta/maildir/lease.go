@@ -39,7 +39,7 @@ type lease struct {
 
 // takeLease makes the file; ErrInUse where another host has it.
 func takeLease(path string) (*lease, error) {
-	host, err := os.Hostname()
+	host, err := thisHost()
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +53,19 @@ func takeLease(path string) (*lease, error) {
 		}
 	}
 	return nil, ErrInUse
+}
+
+// thisHost is a name that no other kernel has: several hosts may be called alike, and of flock(2) a kernel knows all.
+func thisHost() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	return host + "/" + strings.TrimSpace(string(boot)), nil
 }
 
 func createLease(path, host string) (*lease, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,10 +31,11 @@ func leases(t *testing.T, dir string) []string {
 }
 
 func TestALeaseKeepsOtherHostsOutUntilItIsOld(t *testing.T) {
-	host, err := os.Hostname()
+	host, err := maildir.ThisHost()
 	if err != nil {
 		t.Fatal(err)
 	}
+	name, _, _ := strings.Cut(host, "/")
 	for what, c := range map[string]struct {
 		text string
 		age  time.Duration
@@ -43,6 +45,7 @@ func TestALeaseKeepsOtherHostsOutUntilItIsOld(t *testing.T) {
 		"another host's, not renewed yet": {"elsewhere.test 7\n", maildir.LeaseAge - time.Minute, maildir.ErrInUse},
 		"a host's that is just writing":   {"", 0, maildir.ErrInUse},
 		"a host's that has ended":         {"elsewhere.test 7\n", maildir.LeaseAge + time.Minute, nil},
+		"another host's of this name":     {name + "/another-boot 7\n", 0, maildir.ErrInUse},
 		"this host's, before a crash":     {host + " 7\n", 0, nil},
 		"nobody's":                        {"", maildir.LeaseAge + time.Minute, nil},
 	} {

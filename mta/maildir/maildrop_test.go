@@ -413,6 +413,22 @@ func remove(m *maildir.Maildrop, i int) (failed error) {
 	return errors.Join(failed, lasting)
 }
 
+func TestNamesOfThePastTakeLittleRoom(t *testing.T) {
+	dir := mailbox(t, map[string]string{"cur/1.a.h:2,": "one\n", "cur/2.a.h:2,": "two\n"})
+	m, had := open(t, dir), "cur/1.a.h:2,"
+	for k := range 1000 {
+		name := fmt.Sprintf("cur/1.a.h:2,%d", k)
+		rename(t, dir, had, name)
+		if got := content(t, m, 0) + content(t, m, 1); got != "one\ntwo\n" {
+			t.Fatalf("as %s: got %q", name, got)
+		}
+		had = name
+	}
+	if got := m.NameOctets(); got > 200 {
+		t.Errorf("got %d octets of names, want not many more than those of two", got)
+	}
+}
+
 func TestAnEndedContextEndsTheListing(t *testing.T) {
 	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n"})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -9,6 +9,7 @@ import (
 // that two walks in a row do not see is gone: a single walk can miss a file that is being renamed under it. All messages
 // are looked for at once, so that a mailbox where every name changed costs one search and not one for each message.
 func (m *Maildrop) refind() error {
+	m.compact()
 	known := newFullIndex(&m.list)
 	seen := make([]bool, len(m.all))
 	for i := range m.all {
