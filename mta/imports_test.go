@@ -31,6 +31,7 @@ var floors = []struct {
 	{"mta/tlsconf", 2, "the only TLS policy"},
 	{"mta/maildir", 2, "one mailbox on disk"},
 	{"mta/directory", 2, "who exists; knows no mailbox and no protocol"},
+	{"mta/layout", 2, "whose each folder is; sysusers, tmpfiles and the operator's command are held to it"},
 	{"mta/sasl", 2, "declares the lookup that it needs, so it knows no directory"},
 	{"mta/guard", 2, "counts and delays; knows no protocol"},
 	{"mta/sign", 2, "for the dkim filter and for what the queue makes itself"},
@@ -59,7 +60,7 @@ var floors = []struct {
 	{"filters/filtertest", 4, "a suite that an author runs"},
 	{"filters/*", 3, "a bundled filter: the SDK, and what of mta any filter could do without"},
 	{"cmd/*", 5, "thin mains join what does not know each other"},
-	{"contrib/*", 5, "programs around it: demo, bench, lab"},
+	{"contrib/*", 5, "programs around it: demo, bench, lab, packages"},
 }
 
 // pkg is what `go list -json` says of a package.

@@ -56,6 +56,7 @@ func listen(app *daemon.App) ([]listener, error) {
 	for _, l := range c.POP3D.Listen {
 		mode := tlsMode(l.TLS)
 		if mode == pop3d.Implicit && c.TLS.Certificate == "" {
+			app.Decline(l.Address)
 			continue
 		}
 		ln, err := app.Listen(l.Address, 0)

@@ -38,6 +38,7 @@ func check(path string, out, errOut io.Writer) error {
 	c.certificate()
 	c.users()
 	c.aliases()
+	c.layout(path)
 	for _, w := range c.warnings {
 		fmt.Fprintf(out, "warning: %s\n", w)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
@@ -70,18 +71,13 @@ func keygen(path, domain, selector string, ed bool, out io.Writer) error {
 	if err != nil {
 		return coded(err)
 	}
-	file := keyFile(cfg, domain, selector)
+	file := layout.KeyFile(cfg, domain, selector)
 	if err := writeKey(file, text); err != nil {
 		return coded(err)
 	}
 	_, err = fmt.Fprintf(out, "; the private key is in %s\n; for DNS:\n%s. IN TXT %s\n; for posthouse.toml, once DNS has it:\n; [domains.%q]\n; dkim = [%q]\n",
 		file, key.Name(), strings.Join(txtStrings(record), " "), domain, selector)
 	return coded(err)
-}
-
-// keyFile is where a key is kept.
-func keyFile(cfg *config.Config, domain, selector string) string {
-	return filepath.Join(cfg.State, "keys", domain+"."+selector+".pem")
 }
 
 // writeKey makes a file that is not there yet, for the group of its folder.
@@ -170,7 +166,7 @@ func dkimCheck(ctx context.Context, path string, out, errOut io.Writer) error {
 }
 
 func checkKey(ctx context.Context, r *dns.Resolver, cfg *config.Config, domain, selector string) error {
-	key, err := sign.Load(domain, selector, keyFile(cfg, domain, selector))
+	key, err := sign.Load(domain, selector, layout.KeyFile(cfg, domain, selector))
 	if err != nil {
 		return err
 	}

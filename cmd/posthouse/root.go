@@ -34,6 +34,7 @@ func newRoot() *cobra.Command {
 		newDKIM(),
 		newExplain(),
 		newDMARC(),
+		newFolders(),
 	)
 	return root
 }

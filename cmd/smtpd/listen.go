@@ -16,6 +16,7 @@ func listen(app *daemon.App) ([]smtpd.Listener, error) {
 	for _, l := range c.SMTPD.Listen {
 		mode := tlsMode(l.TLS)
 		if mode == smtpd.Implicit && c.TLS.Certificate == "" {
+			app.Decline(l.Address)
 			continue
 		}
 		ln, err := app.Listen(l.Address, socketMode)

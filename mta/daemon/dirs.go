@@ -11,10 +11,8 @@ import (
 	"syscall"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/layout"
 )
-
-// spoolOwner is the user that owns the spool of an installed system.
-const spoolOwner = "posthouse-queue"
 
 // umasks: an installed system shares by groups, a private instance shares nothing.
 const (
@@ -24,7 +22,10 @@ const (
 
 // Private says whether this is a private instance: one user runs all of it, and the daemons make their own folders.
 // It is one where the spool, or the folder that it would be made in, does not belong to posthouse-queue.
-func (a *App) Private() bool { return private(a.Config(), spoolOwner) }
+func (a *App) Private() bool { return Private(a.Config()) }
+
+// Private is App.Private for a program that is no daemon.
+func Private(c *config.Config) bool { return private(c, layout.UserQueue) }
 
 func private(c *config.Config, owner string) bool {
 	u, err := user.Lookup(owner)

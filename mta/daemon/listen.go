@@ -67,6 +67,17 @@ func (a *App) Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	return ln, nil
 }
 
+// Decline gives up a socket of the service manager at an address that the configuration names and that is to stay closed.
+func (a *App) Decline(address string) {
+	network, where, err := config.SplitListen(address)
+	if err != nil {
+		return
+	}
+	if ln := a.claim(network, where); ln != nil {
+		_ = ln.Close()
+	}
+}
+
 // claim returns the inherited socket at an address, and takes it off the list.
 func (a *App) claim(network, where string) net.Listener {
 	a.mu.Lock()
@@ -107,7 +118,7 @@ func (a *App) unclaimed() error {
 	for _, s := range a.inherited {
 		err := s.err
 		if err == nil {
-			err = fmt.Errorf("%s: %w", s.ln.Addr(), ErrUnmatched)
+			err = fmt.Errorf("%s: %w; add one, or take the address out of the socket unit (systemctl edit)", s.ln.Addr(), ErrUnmatched)
 		}
 		all = errors.Join(all, err)
 	}

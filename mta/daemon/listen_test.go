@@ -103,10 +103,13 @@ func TestSocketsOfTheServiceManager(t *testing.T) {
 	if err := a.Ready(); !errors.Is(err, ErrUnmatched) || !strings.Contains(err.Error(), names[0]) {
 		t.Errorf("got %v, want the socket %s that nobody asked for", err, names[0])
 	}
-	if _, err := a.Listen(names[0], 0); err != nil {
-		t.Fatal(err)
-	}
+	a.Decline(names[0])
 	if err := a.Ready(); err != nil {
-		t.Errorf("all sockets are asked for: got %v", err)
+		t.Errorf("one socket is served and one declined: got %v", err)
+	}
+	if c, err := net.Dial("tcp", names[1]); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
 	}
 }

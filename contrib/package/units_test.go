@@ -1,0 +1,143 @@
+package packaging
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const unitsDir = "../../etc/systemd/system"
+
+// systemd returns the path of one of systemd's programs.
+func systemd(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return path
+}
+
+func units(t *testing.T, pattern string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(unitsDir, pattern))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no %s in %s: %v", pattern, unitsDir, err)
+	}
+	return list
+}
+
+// Unknown keys and bad values are told on standard error alone: there must be nothing.
+func TestUnitsAreWhatSystemdKnows(t *testing.T) {
+	analyze := systemd(t, "systemd-analyze")
+	root := t.TempDir()
+	for _, dir := range []string{"usr/sbin", "bin", "etc/systemd/system", "usr/lib/systemd/system"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names []string
+	for _, unit := range units(t, "posthouse-*") {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, filepath.Base(unit))
+		if err := os.WriteFile(filepath.Join(root, "etc/systemd/system", filepath.Base(unit)), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	programs := []string{"bin/kill", "usr/sbin/posthouse-smtpd", "usr/sbin/posthouse-queue-runner", "usr/sbin/posthouse-pop3d"}
+	for _, program := range programs {
+		if err := os.WriteFile(filepath.Join(root, program), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The targets that units of services and sockets need, as any system has them.
+	for _, target := range []string{"sysinit.target", "basic.target", "shutdown.target", "multi-user.target", "sockets.target", "network.target", "nss-lookup.target", "-.slice", "system.slice"} {
+		text := "[Unit]\nDescription=" + target + "\nDefaultDependencies=no\n"
+		if err := os.WriteFile(filepath.Join(root, "usr/lib/systemd/system", target), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), analyze, append([]string{"verify", "--man=no", "--recursive-errors=no", "--root=" + root}, names...)...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// What is left open is told in each unit: 2.0 is the most.
+func TestServicesAreConfined(t *testing.T) {
+	analyze := systemd(t, "systemd-analyze")
+	for _, unit := range units(t, "*.service") {
+		out, err := exec.CommandContext(t.Context(), analyze, "security", "--no-pager", "--offline=true", "--threshold=20", unit).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", filepath.Base(unit), err, out)
+		}
+	}
+}
+
+// settings returns the assignments of a unit, by key.
+func settings(t *testing.T, unit string) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(unitsDir, unit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string][]string{}
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+			m[key] = append(m[key], value)
+		}
+	}
+	return m
+}
+
+// Each of these costs mail when it is changed, and none of them shows in a test of one daemon alone.
+func TestTrapsOfUnits(t *testing.T) {
+	bad := map[string]string{
+		"PrivateUsers":     "peers on Unix sockets lose their names",
+		"RuntimeDirectory": "a stop would remove what belongs to others",
+		"StateDirectory":   "it would give the folders of others to this daemon",
+		"ProcSubset":       "the boot id is not to be read any more",
+	}
+	for _, unit := range units(t, "*.service") {
+		name := filepath.Base(unit)
+		set := settings(t, name)
+		for key, why := range bad {
+			if v := set[key]; v != nil {
+				t.Errorf("%s: %s=%s: %s", name, key, v, why)
+			}
+		}
+		for _, path := range strings.Fields(strings.Join(set["ReadWritePaths"], " ")) {
+			if strings.HasPrefix(path, "/var/spool/posthouse/") {
+				t.Errorf("%s: %s is a mount of its own, and renames into it fail", name, path)
+			}
+		}
+		for key, want := range map[string]string{
+			"Type": "notify", "Restart": "on-failure", "LogRateLimitIntervalSec": "0", "ExecReload": "/bin/kill -HUP $MAINPID",
+			"CapabilityBoundingSet": "", "RestartPreventExitStatus": "64 78",
+		} {
+			if got := strings.Join(set[key], "|"); got != want || set[key] == nil {
+				t.Errorf("%s: got %s=%q, want %q", name, key, got, want)
+			}
+		}
+		if set["WatchdogSec"] == nil || set["TimeoutStopSec"] == nil {
+			t.Errorf("%s: want WatchdogSec and TimeoutStopSec", name)
+		}
+	}
+	smtpd := settings(t, "posthouse-smtpd.service")
+	for key, want := range map[string]string{"KillMode": "mixed", "OOMPolicy": "continue", "TimeoutStopSec": "90s"} {
+		if got := strings.Join(smtpd[key], "|"); got != want {
+			t.Errorf("posthouse-smtpd.service: got %s=%q, want %q", key, got, want)
+		}
+	}
+	if calls := strings.Join(smtpd["SystemCallFilter"], " "); !strings.Contains(calls, "landlock_restrict_self") {
+		t.Errorf("posthouse-smtpd.service: filters cannot be confined with SystemCallFilter=%s", calls)
+	}
+}
