@@ -109,6 +109,10 @@ func (s *session) open(ctx context.Context, login, identity string) error {
 	s.opt.Metrics.sessions.Inc()
 	s.drop, s.identity = drop, identity
 	s.begin()
+	if n, err := drop.Unreadable(); n > 0 {
+		s.opt.Metrics.unreadable.Add(float64(n))
+		s.opt.Log.POP3MessageFailed(s.id, identity, "", fmt.Errorf("%d messages are not shown: %w", n, err))
+	}
 	s.opt.Log.POP3Login(s.id, s.client(), s.mech, identity, s.describeTLS(), s.count, s.octets)
 	return s.ok("%d messages (%d octets)", s.count, s.octets)
 }

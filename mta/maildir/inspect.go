@@ -23,7 +23,7 @@ const (
 )
 
 // inspect completes entries of which only the name is known, and returns those that are to be shown: not what is gone
-// again, no regular file, or not yet the size that its name gives. When it fails, it returns those that it came to.
+// again, no regular file, unfinished, or not to be read while others are. When it fails, it returns those that it came to.
 func (m *Maildrop) inspect(ctx context.Context, some []entry) ([]entry, error) {
 	// In the order of the inodes, which is as a rule that of the disk.
 	slices.SortFunc(some, func(a, b entry) int {
@@ -36,7 +36,7 @@ func (m *Maildrop) inspect(ctx context.Context, some []entry) ([]entry, error) {
 	if len(some) > inspectAlone {
 		n = min(inspectors, runtime.GOMAXPROCS(0))
 	}
-	shown, errs := make([]bool, len(some)), make([]error, n)
+	shown, errs, unreadable := make([]bool, len(some)), make([]error, n), make([]unreadable, n)
 	each := (len(some) + n - 1) / n
 	var workers sync.WaitGroup
 	for w := range n {
@@ -45,7 +45,7 @@ func (m *Maildrop) inspect(ctx context.Context, some []entry) ([]entry, error) {
 			buf := make([]byte, inspectBuffer)
 			for i := from; i < to && errs[w] == nil; i++ {
 				if errs[w] = ctx.Err(); errs[w] == nil {
-					shown[i], errs[w] = m.complete(&some[i], buf)
+					shown[i], errs[w] = m.complete(&some[i], buf, &unreadable[w])
 				}
 			}
 		})
@@ -57,11 +57,35 @@ func (m *Maildrop) inspect(ctx context.Context, some []entry) ([]entry, error) {
 			kept = append(kept, e)
 		}
 	}
+	for _, u := range unreadable {
+		m.unreadable.add(u.messages, u.err)
+	}
+	if len(kept)+len(m.all) == 0 {
+		errs = append(errs, m.unreadable.err) // an empty mailbox would be a lie
+	}
 	return kept, errors.Join(errs...)
 }
 
+// unreadable counts messages that a snapshot leaves out, and has the first one's error.
+type unreadable struct {
+	messages int
+	err      error
+}
+
+func (u *unreadable) add(messages int, err error) {
+	if u.messages == 0 {
+		u.err = err
+	}
+	u.messages += messages
+}
+
+// fileAlone says whether an error is one of a file and not of all the mailbox: another owner's, or on a bad part of a disk.
+func fileAlone(err error) bool {
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EIO)
+}
+
 // complete fills in one entry; it is false for what is not to be shown. It changes nothing else of the Maildrop.
-func (m *Maildrop) complete(e *entry, buf []byte) (shown bool, err error) {
+func (m *Maildrop) complete(e *entry, buf []byte, failed *unreadable) (shown bool, err error) {
 	name := string(m.file(e))
 	n, ok := ParseName(name)
 	if !ok {
@@ -90,6 +114,10 @@ func (m *Maildrop) complete(e *entry, buf []byte) (shown bool, err error) {
 	}
 	e.state |= measured
 	e.wire, err = m.measure(e, buf)
+	if fileAlone(err) {
+		failed.add(1, err)
+		return false, nil
+	}
 	if errors.Is(err, ErrGone) {
 		return false, nil
 	}

@@ -41,8 +41,9 @@ type Maildrop struct {
 	newDir, curDir *folder // nil where the Maildir does not exist
 	stamp          stamps  // of the folders, before they were listed
 	settled        bool    // a later change of them shows in their stamps
-	clean          bool    // the cache on disk says the same
-	buf            []byte  // for measure
+	unreadable     unreadable
+	clean          bool   // the cache on disk says the same
+	buf            []byte // for measure
 }
 
 // OpenMaildrop takes the mailbox at dir, moves what is in new/ to cur/, and lists it; ErrInUse when another session has
@@ -130,6 +131,12 @@ func (m *Maildrop) Unique(i int) []byte { return m.unique(&m.all[i]) }
 
 // Twin says whether another message has the same unique part.
 func (m *Maildrop) Twin(i int) bool { return m.all[i].is(twin) }
+
+// Unreadable returns how many messages cannot be read and are not shown, and why the first of them is not. Where none can be
+// read, the mailbox cannot be opened.
+func (m *Maildrop) Unreadable() (messages int, err error) {
+	return m.unreadable.messages, m.unreadable.err
+}
 
 // Measured returns how many messages were, in this session or an earlier one, read for their size.
 func (m *Maildrop) Measured() (n int) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -178,6 +179,72 @@ func TestLinksFIFOsAndFoldersAreNotShown(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"1.a.h 3"}, listing(open(t, dir))); d != "" {
 		t.Errorf("messages (-want +got):\n%s", d)
+	}
+}
+
+// TestAFileThatCannotBeReadHidesNoOther runs itself as somebody who is not root, for root reads all.
+func TestAFileThatCannotBeReadHidesNoOther(t *testing.T) {
+	if os.Geteuid() == 0 {
+		asNobody(t)
+		return
+	}
+	dir := mailbox(t, map[string]string{"new/1.a.h": "one\n", "new/2.a.h": "two\n", "new/3.a.h,S=6,W=7": "three\n"})
+	mode := func(path string, mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(filepath.Join(dir, path), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(unreadable int, want ...string) {
+		t.Helper()
+		m, err := maildir.OpenAt(t.Context(), dir, maildir.Options{}, false, time.Now().Add(time.Hour)) // the folders are settled
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, listing(m)); d != "" {
+			t.Errorf("messages (-want +got):\n%s", d)
+		}
+		if n, err := m.Unreadable(); n != unreadable || (err != nil) != (n > 0) {
+			t.Errorf("got %d unreadable, %v; want %d", n, err, unreadable)
+		}
+		shut(t, m)
+	}
+	mode("new/2.a.h", 0)
+	look(1, "1.a.h 5", "3.a.h 7")
+	look(1, "1.a.h 5", "3.a.h 7")
+	mode("cur/2.a.h:2,", 0o600)
+	look(0, "1.a.h 5", "2.a.h 5", "3.a.h 7")
+
+	// Where nothing can be read the mailbox is not empty, but shut.
+	dir = mailbox(t, map[string]string{"new/1.a.h": "one\n"})
+	mode("new/1.a.h", 0)
+	if _, err := maildir.OpenMaildrop(t.Context(), dir, maildir.Options{}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("got %v, want a lack of permission", err)
+	}
+}
+
+// asNobody runs the test that calls it in a process of somebody who is not root.
+func asNobody(t *testing.T) {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "maildir") // t.TempDir's parent is not for others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	binary := filepath.Join(dir, "test")
+	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(binary, self, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -43,7 +43,7 @@ func (m *Maildrop) scan(ctx context.Context, now time.Time) error {
 	known := len(m.all)
 	unknown, err = m.inspect(ctx, unknown)
 	m.merge(unknown)
-	m.settled = m.settled && err == nil
+	m.settled = m.settled && err == nil && m.unreadable.messages == 0
 	m.clean = m.settled && old.settled && old.stamps == m.stamp && len(unknown) == 0 && known == len(old.all)
 	return err
 }
