@@ -14,6 +14,7 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/arc"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
+	"github.com/posthouse-mail/posthouse/filters/dnsbl"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
@@ -22,6 +23,7 @@ func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
 		"arc":   &arc.Filter{Version: version},
 		"dkim":  &dkim.Filter{Version: version},
+		"dnsbl": &dnsbl.Filter{Version: version},
 		"dmarc": &dmarc.Filter{Version: version},
 		"spf":   &spf.Filter{Version: version},
 	}
