@@ -15,7 +15,7 @@ export CGO_ENABLED = 0
 
 # The filters that come along: one program, and what starts them.
 LIBDIR    = $(PREFIX)/lib/posthouse
-FILTERS   = dnsbl spf dkim arc dmarc
+FILTERS   = dnsbl spf greylist dkim arc dmarc
 PROGRAMS += filter filter-run
 PAGES    += $(wildcard cmd/*/*.7)
 

@@ -15,17 +15,19 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/dnsbl"
+	"github.com/posthouse-mail/posthouse/filters/greylist"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
 // bundled are the filters by their names.
 func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
-		"arc":   &arc.Filter{Version: version},
-		"dkim":  &dkim.Filter{Version: version},
-		"dnsbl": &dnsbl.Filter{Version: version},
-		"dmarc": &dmarc.Filter{Version: version},
-		"spf":   &spf.Filter{Version: version},
+		"arc":      &arc.Filter{Version: version},
+		"dkim":     &dkim.Filter{Version: version},
+		"dnsbl":    &dnsbl.Filter{Version: version},
+		"dmarc":    &dmarc.Filter{Version: version},
+		"greylist": &greylist.Filter{Version: version},
+		"spf":      &spf.Filter{Version: version},
 	}
 }
 

@@ -39,15 +39,25 @@ func isFile(path string) bool {
 
 // startFilters starts what the configuration enables, and follows its changes.
 func startFilters(ctx context.Context, app *daemon.App) (*host.Host, error) {
-	options := func(c *config.Config) host.Options {
-		o := host.FromConfig(c, app.Private())
+	options := func(c *config.Config) (host.Options, error) {
+		o, err := host.FromConfig(c, app.Private())
 		o.Log, o.Launcher = app.Log, launcher()
-		return o
+		return o, err
 	}
-	h, err := host.New(ctx, options(app.Config()))
+	o, err := options(app.Config())
 	if err != nil {
 		return nil, err
 	}
-	app.OnReload(func(c *config.Config) error { return h.SetOptions(options(c)) })
+	h, err := host.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	app.OnReload(func(c *config.Config) error {
+		o, err := options(c)
+		if err != nil {
+			return err
+		}
+		return h.SetOptions(o)
+	})
 	return h, nil
 }

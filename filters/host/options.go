@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
@@ -49,7 +50,7 @@ const (
 )
 
 // FromConfig takes from a configuration what concerns filters. In a private instance its user may own them.
-func FromConfig(c *config.Config, private bool) Options {
+func FromConfig(c *config.Config, private bool) (Options, error) {
 	f := c.Filters
 	o := Options{
 		Directory: f.Directory, Settings: f.Settings, Enabled: f.Enabled, Timeout: f.Timeout, OnFailure: f.OnFailure, StartTimeout: startTimeout,
@@ -63,7 +64,26 @@ func FromConfig(c *config.Config, private bool) Options {
 	if private {
 		o.Owner = os.Geteuid()
 	}
-	return o
+	var err error
+	if path := c.Shared.RedisURLFile; path != "" {
+		o.Site.SharedStoreUrl, err = readURL(path)
+	}
+	return o, err
+}
+
+// maxURL bounds the file of the shared store's URL, octets.
+const maxURL = 4096
+
+func readURL(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("shared.redis_url_file: %w", err)
+	}
+	url := strings.TrimSpace(string(b))
+	if len(b) > maxURL || strings.ContainsAny(url, " \t\r\n\x00") || url == "" || !strings.Contains(url, "://") {
+		return "", fmt.Errorf("shared.redis_url_file: %s holds no URL: one line as in redis://HOST:6379/0", path)
+	}
+	return url, nil
 }
 
 func site(c *config.Config) *proto.Site {

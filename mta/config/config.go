@@ -171,7 +171,7 @@ type SMTPRate struct {
 
 // Shared is the table [shared].
 type Shared struct {
-	RedisURLFile string `toml:"redis_url_file" off:""`
+	RedisURLFile string `toml:"redis_url_file"`
 }
 
 // Filters is the table [filters].
