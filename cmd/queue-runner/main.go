@@ -42,7 +42,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls}
+	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path)}
 	set, err := b.settings(c)
 	if err != nil {
 		return err
@@ -61,6 +61,9 @@ func run(ctx context.Context, app *daemon.App) error {
 		}
 		return err
 	})
+	if err := watched(app, b.metrics, r); err != nil {
+		return err
+	}
 	answer, err := controlSocket(app, c, control.NewServer(store, r))
 	if err != nil {
 		return err

@@ -29,7 +29,9 @@ type builder struct {
 	spool string // the spool that is open
 	log   *maillog.Log
 	tls   *transport
-	out   *remote.Client // of the last settings
+
+	metrics *metrics
+	out     *remote.Client // of the last settings
 }
 
 // settings opens what a configuration names. It changes nothing when it fails.
@@ -60,6 +62,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
 		Publish:  publisher(filepath.Join(c.Run, "queue", "status")),
+		Metrics:  b.metrics.runner,
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),
 		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax, DelayNotice: q.DelayNotice,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
@@ -92,7 +95,7 @@ func (b *builder) outbound(c *config.Config) (*remote.Client, error) {
 	if err := b.tls.configure(c); err != nil {
 		return nil, err
 	}
-	ro.Resolver, ro.Watcher = b.tls.names.Load(), b.tls.results
+	ro.Resolver, ro.Watcher = b.tls.names.Load(), tlsWatcher{b.tls.results, b.metrics.tls}
 	if c.Outbound.MTASTS {
 		ro.STS = b.tls.sts
 	}

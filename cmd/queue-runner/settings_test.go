@@ -35,7 +35,7 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = (&builder{path: path, spool: cfg.Spool.Path, tls: tls}).settings(cfg)
+		_, err = (&builder{path: path, spool: cfg.Spool.Path, tls: tls, metrics: newMetrics(cfg.Spool.Path)}).settings(cfg)
 		if got := daemon.ExitStatus(err); got != c.want {
 			t.Errorf("%s: got status %d of %v, want %d", c.name, got, err, c.want)
 		}

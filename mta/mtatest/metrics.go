@@ -2,6 +2,7 @@ package mtatest
 
 import (
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,4 +41,37 @@ func WantMetrics(t testing.TB, page []byte, all ...prometheus.Collector) {
 			t.Errorf("%s is not in the manual page", name)
 		}
 	}
+}
+
+// Value returns a metric's value, that of a histogram's count: that of the series whose labels, in the order of their
+// names, have these values. Where there is none it fails the test.
+func Value(t testing.TB, g prometheus.Gatherer, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var have []string
+			for _, l := range m.GetLabel() {
+				have = append(have, l.GetValue())
+			}
+			if !slices.Equal(have, labels) {
+				continue
+			}
+			switch {
+			case m.GetCounter() != nil:
+				return m.GetCounter().GetValue()
+			case m.GetGauge() != nil:
+				return m.GetGauge().GetValue()
+			}
+			return float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	t.Errorf("there is no %s with the labels %q", name, labels)
+	return -1
 }

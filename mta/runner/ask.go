@@ -33,6 +33,18 @@ func (r *Runner) ask(ctx context.Context, do func(s *schedule)) error {
 	}
 }
 
+// Health says why the runner does not do its work: the spool refuses something, or nobody answers.
+func (r *Runner) Health(ctx context.Context) error {
+	bad := ""
+	if err := r.ask(ctx, func(s *schedule) { bad = s.troubles() }); err != nil {
+		return err
+	}
+	if bad != "" {
+		return errors.New("the spool refuses: " + bad + "; the log says why")
+	}
+	return nil
+}
+
 // States implements control.Schedule.
 func (r *Runner) States(ctx context.Context, ms []*spool.Message) ([]control.State, error) {
 	out := make([]control.State, len(ms))

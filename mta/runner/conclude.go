@@ -27,25 +27,27 @@ func (v *visit) conclude(i int, o mta.Outcome, by string) {
 		v.tally.failed = v.tally.failed || res.Tell != ""
 		v.delivered(i, o, by)
 	case mta.Failed:
-		v.fail(i, o)
+		v.fail(i, o, by)
 	default:
-		v.deferred(i, o, now)
+		v.deferred(i, o, now, by)
 	}
 }
 
 func (v *visit) delivered(i int, o mta.Outcome, by string) {
-	v.log.QueueDelivered(v.env.ID, v.rcpts[i].Address, by, o, time.Since(v.env.Arrived))
+	delay := time.Since(v.env.Arrived)
+	v.set.Metrics.delivered(by, delay)
+	v.log.QueueDelivered(v.env.ID, v.rcpts[i].Address, by, o, delay)
 }
 
 // deferred lets recipient i wait, or fails it where its time is over. The last attempt is made when the time ends.
-func (v *visit) deferred(i int, o mta.Outcome, now time.Time) {
+func (v *visit) deferred(i int, o mta.Outcome, now time.Time, by string) {
 	if v.ctx.Err() != nil { // broken off by the end of the daemon: the attempt does not count
 		v.tally.wait(now)
 		return
 	}
 	end := v.end()
 	if !now.Before(end) {
-		v.fail(i, expired(o))
+		v.fail(i, expired(o), by)
 		return
 	}
 	r := &v.rcpts[i]
@@ -54,6 +56,7 @@ func (v *visit) deferred(i int, o mta.Outcome, now time.Time) {
 		next = end
 	}
 	v.store.Record(v.m, i, spool.Result{Outcome: o, Next: next})
+	v.set.Metrics.way(by).deferred.Inc()
 	v.log.QueueDeferred(v.env.ID, r.Address, o, next, r.Tries+1)
 	v.tally.wait(next)
 	v.watch(r, now)
@@ -83,13 +86,16 @@ func overdue(text string, o mta.Outcome) mta.Outcome {
 	return mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: codeExpired, Text: text + o.Reply().String(), At: o.At, Cause: o.Cause}
 }
 
-func (v *visit) fail(i int, o mta.Outcome) {
+// fail gives recipient i up; by is as in conclude, "" where nobody was asked.
+func (v *visit) fail(i int, o mta.Outcome, by string) {
 	r := &v.rcpts[i]
 	lost := v.nobodyLeft()
 	quiet := lost || !notify(r.Notify).Failure
 	v.store.Record(v.m, i, spool.Result{Outcome: o, Quiet: quiet})
+	v.set.Metrics.way(by).failed.Inc()
 	v.log.QueueFailed(v.env.ID, r.Address, o)
 	if lost {
+		v.set.Metrics.dropped.Inc()
 		v.log.QueueDropped(v.env.ID, r.Address)
 	}
 	v.tally.failed = v.tally.failed || !quiet

@@ -47,6 +47,7 @@ func (v *visit) expand(i int, all []route.Member) {
 		v.tally.children = append(v.tally.children, child)
 		id = child.ID()
 	}
+	v.set.Metrics.expanded.Inc()
 	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id)
 }
 

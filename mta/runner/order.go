@@ -178,7 +178,7 @@ func (w *worker) do(ctx context.Context, m *spool.Message, c control.Change) err
 	case control.Bounce:
 		for i := range v.rcpts {
 			if v.rcpts[i].State == spool.ToDo {
-				v.fail(i, given(c))
+				v.fail(i, given(c), "")
 			}
 		}
 	case control.Redirect:
@@ -205,6 +205,7 @@ func (w *worker) remove(m *spool.Message, c control.Change) error {
 		}
 		o := given(c)
 		w.store.Record(m, i, spool.Result{Outcome: o, Quiet: true})
+		w.set.Metrics.way("").failed.Inc()
 		w.log.QueueFailed(m.ID(), to, o)
 	}
 	return nil

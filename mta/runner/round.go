@@ -156,6 +156,7 @@ func (s *schedule) rest(it *item) {
 	if next.IsZero() {
 		delete(s.items, it.m)
 		s.upkeep.finished++
+		s.set.Metrics.finished.Inc()
 		s.log.QueueFinished(it.m.ID())
 		return
 	}

@@ -66,7 +66,7 @@ type Remote interface {
 	Site(ctx context.Context, d mta.Destination) string
 }
 
-// Settings are what a reload may change. All fields are needed, save DelayNotice.
+// Settings are what a reload may change. All fields are needed, save DelayNotice, Metrics and Publish.
 type Settings struct {
 	Router     Router
 	Local      Local
@@ -75,6 +75,8 @@ type Settings struct {
 	Mailbox    func(login mta.Address) (path string, err error) // where a user's Maildir is
 	Hostname   string                                           // reports come from it
 	Postmaster mta.Address                                      // gets double bounces
+
+	Metrics *Metrics // nil: nobody sees them; the same in all settings
 
 	Publish func(mta.QueueStatus) error // tells others of the queue, every QueueStatusEvery; nil: nobody is told
 
@@ -103,12 +105,21 @@ type Runner struct {
 
 // New returns a Runner. Nothing happens before Run.
 func New(store Store, log *maillog.Log, s Settings) *Runner {
-	return &Runner{store: store, log: log, set: s, reload: make(chan Settings, 1), questions: make(chan func(*schedule)), ended: make(chan struct{})}
+	return &Runner{store: store, log: log, set: s.complete(), reload: make(chan Settings, 1), questions: make(chan func(*schedule)), ended: make(chan struct{})}
+}
+
+// complete gives a runner counters that it need not ask for.
+func (s Settings) complete() Settings {
+	if s.Metrics == nil {
+		s.Metrics = NewMetrics()
+	}
+	return s
 }
 
 // Reload puts new settings in force for what begins after it; deliveries under way go on with the old ones. It does not
 // wait. One goroutine at a time may call it.
 func (r *Runner) Reload(s Settings) {
+	s = s.complete()
 	for {
 		select {
 		case r.reload <- s:

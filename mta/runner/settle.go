@@ -90,6 +90,7 @@ func (v *visit) reportSome(t spool.Telling) bool {
 	}
 	v.tally.unsynced = err != nil
 	v.tally.children = append(v.tally.children, child)
+	v.set.Metrics.told(len(t.Failed), len(t.Delayed), len(t.Succeeded))
 	v.log.QueueReported(child.ID(), v.env.ID, to, len(t.Failed), len(t.Delayed), len(t.Succeeded))
 	return true
 }

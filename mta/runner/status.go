@@ -24,15 +24,11 @@ func (s *schedule) publish(now time.Time) {
 	s.start(func() event { return published{tell(st)} })
 }
 
-// status counts. An id tells when its message came in.
+// status counts, for the metrics too.
 func (s *schedule) status(now time.Time) mta.QueueStatus {
-	st := mta.QueueStatus{At: now, Messages: len(s.items)}
-	for m := range s.items {
-		if at := m.ID().Time(); st.Oldest.IsZero() || at.Before(st.Oldest) {
-			st.Oldest = at
-		}
-	}
-	return st
+	c := s.count(now)
+	s.set.Metrics.last.Store(c)
+	return mta.QueueStatus{At: now, Messages: len(s.items), Oldest: c.first()}
 }
 
 type published struct{ err error }

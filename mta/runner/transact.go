@@ -17,7 +17,9 @@ func (w *worker) transact(ctx context.Context, g *group, l *spool.Loaded) (e tra
 		for _, i := range todo {
 			t.Rcpts = append(t.Rcpts, v.rcpts[i].Recipient)
 		}
+		began := time.Now()
 		out, up := w.set.Remote.Deliver(ctx, t)
+		w.set.Metrics.transaction.Observe(time.Since(began).Seconds())
 		if !up && ctx.Err() == nil && len(out) > 0 {
 			e.down = &out[0]
 			return nil
@@ -54,7 +56,7 @@ func (w *worker) forEach(ctx context.Context, g *group, l *spool.Loaded, do func
 		switch {
 		case i >= len(v.rcpts) || v.rcpts[i].State != spool.ToDo:
 		case late: // its time has gone by while it was in line
-			v.fail(i, missed(v.rcpts[i].Last))
+			v.fail(i, missed(v.rcpts[i].Last), "")
 		default:
 			todo = append(todo, i)
 		}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"strings"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/maillog"
@@ -49,6 +50,20 @@ func (t *trouble) note(log *maillog.Log, op string, err error) {
 		log.QueueResumed(op)
 	}
 	*t = err != nil
+}
+
+// troubles are the operations that fail just now, "" for none.
+func (s *schedule) troubles() string {
+	var list []string
+	for _, x := range []struct {
+		op  string
+		bad trouble
+	}{{"flush", s.upkeep.flushBad}, {"poll", s.upkeep.pollBad}, {"checkpoint", s.upkeep.checkBad}} {
+		if x.bad {
+			list = append(list, x.op)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // activity notes that something was recorded.

@@ -38,7 +38,7 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look, force bool, 
 		case !rest.IsZero():
 			v.tally.wait(rest)
 		case v.tooLate(now) && !v.held():
-			v.fail(i, missed(r.Last))
+			v.fail(i, missed(r.Last), "")
 		case !force && !v.due(r) && !v.early(r, early):
 			v.tally.wait(r.Next)
 			v.watch(r, now)
