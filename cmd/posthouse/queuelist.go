@@ -106,8 +106,8 @@ func (f *tableForm) end() error {
 	return err
 }
 
-// mailqForm is what programs expect that read the output of mailq, as Postfix writes it: * behind the id of a message
-// that is being delivered, ! behind that of one that is held.
+// mailqForm is what programs expect that read the output of mailq, as Postfix writes it for long ids: * behind the id of
+// a message that is being delivered, ! behind that of one that is held.
 type mailqForm struct {
 	w      io.Writer
 	n      int
@@ -116,7 +116,7 @@ type mailqForm struct {
 
 func (f *mailqForm) message(m *control.Message) error {
 	if f.n == 0 {
-		fmt.Fprintln(f.w, "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------")
+		fmt.Fprintf(f.w, "%-17s %8s %-19s %s\n", "----Queue ID-----", "--Size--", "---Arrival Time----", "--Sender/Recipient------")
 	}
 	f.n++
 	f.octets += m.Size
@@ -130,7 +130,7 @@ func (f *mailqForm) message(m *control.Message) error {
 	if from == "" {
 		from = "MAILER-DAEMON"
 	}
-	fmt.Fprintf(f.w, "%-11s %8d %s  %s\n", id, m.Size, m.Arrived.Local().Format("Mon Jan _2 15:04:05"), from)
+	fmt.Fprintf(f.w, "%-17s %8d %19.19s %s\n", id, m.Size, m.Arrived.Local().Format("Mon Jan _2 15:04:05"), from)
 	why := ""
 	for i, r := range waitingOf(m) {
 		reason := r.Reply
@@ -141,10 +141,11 @@ func (f *mailqForm) message(m *control.Message) error {
 			reason = m.Why
 		}
 		if reason != "" && (i == 0 || reason != why) {
-			fmt.Fprintf(f.w, "%21s(%s)\n", "", printable(reason))
+			reason := printable(reason)
+			fmt.Fprintf(f.w, "%*s(%s)\n", max(0, 76-len(reason)), "", reason)
 		}
 		why = reason
-		fmt.Fprintf(f.w, "%41s %s\n", "", printable(r.Address))
+		fmt.Fprintf(f.w, "%-17s %8s %-19s %s\n", "", "", "", printable(r.Address))
 	}
 	_, err := fmt.Fprintln(f.w)
 	return err

@@ -254,3 +254,66 @@ func TestWhatIsBeingTriedIsNotChanged(t *testing.T) {
 	i.stop()
 	i.wantSound()
 }
+
+func TestChangesOutliveKills(t *testing.T) {
+	t.Parallel()
+	i := deaf(t)
+	const each = 15
+	all := map[string]bool{}
+	for _, domain := range []string{"bounce.test", "redirect.test", "remove.test", "hold.test"} {
+		var to []string
+		for n := range each {
+			to = append(to, fmt.Sprintf("u%d@%s", n, domain))
+		}
+		for _, a := range to {
+			all[i.wait("Subject: "+a+"\r\n\r\nx\r\n", a)] = true
+		}
+	}
+	if len(all) != 4*each {
+		t.Fatalf("got %d messages, want %d", len(all), 4*each)
+	}
+	for _, order := range [][]string{
+		{"bounce", "--domain=bounce.test"}, {"redirect", "bob@" + i.domain, "--domain=redirect.test"}, {"remove", "--domain=remove.test"}, {"hold", "--domain=hold.test"},
+	} {
+		if out := i.ask(append(order, "--yes")...); !strings.Contains(out, fmt.Sprintf("%d messages ", each)) {
+			t.Errorf("%s: got %q", order, out)
+		}
+		i.queue.kill() // before what follows from it was done, most likely
+		i.restart(&i.queue)
+	}
+	eventually(t, func() error {
+		if n := len(i.inQueue()); n != each {
+			return fmt.Errorf("%d messages in the queue, want the %d that are held", n, each)
+		}
+		return nil
+	})
+	i.queue.kill()
+	i.restart(&i.queue)
+	if got := i.inQueue("--status=held", "--domain=hold.test"); len(got) != each {
+		t.Errorf("held: got %d, want %d", len(got), each)
+	}
+	reports, redirected := i.fetchAll(t, "alice"), i.fetchAll(t, "bob")
+	if len(reports) != each || len(redirected) != each {
+		t.Errorf("got %d reports and %d redirected messages, want %d of each", len(reports), len(redirected), each)
+	}
+	for n := range each {
+		if a := fmt.Sprintf("Final-Recipient: rfc822; u%d@bounce.test\r\n", n); count(reports, a) != 1 {
+			t.Errorf("%q stands in %d reports, want 1", a, count(reports, a))
+		}
+		if s := fmt.Sprintf("Subject: u%d@redirect.test\r\n", n); count(redirected, s) != 1 {
+			t.Errorf("%q was redirected %d times, want once", s, count(redirected, s))
+		}
+	}
+	i.stop()
+	i.wantSound()
+}
+
+// count is in how many messages a text stands.
+func count(messages [][]byte, text string) (n int) {
+	for _, m := range messages {
+		if strings.Contains(string(m), text) {
+			n++
+		}
+	}
+	return n
+}
