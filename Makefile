@@ -5,6 +5,7 @@ SYSCONFDIR = /etc
 SBINDIR    = $(PREFIX)/sbin
 MANDIR     = $(PREFIX)/share/man
 DESTDIR    =
+BIN        = bin
 
 GO       = go
 PROGRAMS = smtpd queue-runner pop3d posthouse
@@ -25,7 +26,7 @@ all: $(PROGRAMS)
 
 # Go knows best what is out of date.
 $(PROGRAMS):
-	$(GO) build -trimpath -ldflags=-s -o bin/$@ ./cmd/$@
+	$(GO) build -trimpath -ldflags=-s -o $(BIN)/$@ ./cmd/$@
 
 # make demo ONCE=1 ends after the round trip.
 demo: all
@@ -80,15 +81,14 @@ generated:
 manlint:
 	@if command -v mandoc >/dev/null; then mandoc -Tlint -W warning $(PAGES); else echo "no mandoc: the manual pages are not checked"; fi
 
-# A configuration that is there stays as it is.
+# A configuration that is there stays as it is. posthouse setup writes the first; the sample is beside the documentation.
+UNITS = $(wildcard etc/systemd/system/*)
 install: all
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(SYSCONFDIR)/posthouse
-	install -m 0755 bin/smtpd $(DESTDIR)$(SBINDIR)/posthouse-smtpd
-	install -m 0755 bin/queue-runner $(DESTDIR)$(SBINDIR)/posthouse-queue-runner
-	install -m 0755 bin/pop3d $(DESTDIR)$(SBINDIR)/posthouse-pop3d
-	install -m 0755 bin/posthouse $(DESTDIR)$(SBINDIR)/posthouse
-	install -d $(DESTDIR)$(LIBDIR)/filters $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(SYSCONFDIR)/posthouse/filters.d
-	install -m 0755 bin/filter bin/filter-run $(DESTDIR)$(LIBDIR)
+	install -d $(DESTDIR)$(SBINDIR) $(addprefix $(DESTDIR)$(MANDIR)/man,5 7 8) $(DESTDIR)$(SYSCONFDIR)/posthouse/filters.d $(DESTDIR)$(LIBDIR)/filters
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/lib/,systemd/system sysusers.d tmpfiles.d) $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples
+	for name in smtpd queue-runner pop3d; do install -m 0755 $(BIN)/$$name $(DESTDIR)$(SBINDIR)/posthouse-$$name; done
+	install -m 0755 $(BIN)/posthouse $(DESTDIR)$(SBINDIR)/posthouse
+	install -m 0755 $(BIN)/filter $(BIN)/filter-run $(DESTDIR)$(LIBDIR)
 	for name in $(FILTERS); do ln -sf ../filter $(DESTDIR)$(LIBDIR)/filters/$$name; done
 	for name in $(FILTERS); do f=posthouse/filters.d/$$name.toml; [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 0644 etc/$$f $(DESTDIR)$(SYSCONFDIR)/$$f; done
 	install -m 0644 cmd/filter/posthouse-filters.7 $(DESTDIR)$(MANDIR)/man7
@@ -96,7 +96,25 @@ install: all
 	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
 	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5
 	install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5
-	if [ ! -e $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml ]; then install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(SYSCONFDIR)/posthouse/posthouse.toml; fi
+	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for d in sysusers.d tmpfiles.d; do install -m 0644 etc/$$d/posthouse.conf $(DESTDIR)$(PREFIX)/lib/$$d/posthouse.conf; done
+	install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/posthouse.toml
+	GOARCH= $(GO) build -trimpath -ldflags=-s -o $(BIN)/complete ./cmd/posthouse
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
+	$(BIN)/complete completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/posthouse
+	$(BIN)/complete completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_posthouse
+	$(BIN)/complete completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/posthouse.fish
+
+# Packages for Debian and its kin, and for Fedora and its kin, in PACKAGES. VERSION begins with a digit.
+VERSION    = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || git log -1 --format='0.0.0~git%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.0.0)
+MAINTAINER = Posthouse maintainers <posthouse-mail@users.noreply.github.com>
+PACKAGES   = bin/packages
+ARCHS      = amd64 arm64
+.PHONY: deb rpm
+deb rpm:
+	@mkdir -p $(PACKAGES)
+	for arch in $(ARCHS); do VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' OUT='$(PACKAGES)' contrib/package/build $@ $$arch || exit 1; done
+	@ls -l $(PACKAGES)
 
 clean:
 	rm -rf bin
