@@ -3,7 +3,6 @@ module github.com/posthouse-mail/posthouse
 go 1.26.0
 
 require (
-	blitiri.com.ar/go/spf v1.6.0
 	github.com/BurntSushi/toml v1.6.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/emersion/go-maildir v0.6.0

@@ -1,18 +1,14 @@
-// Package spf is the filter spf: whether a client may use the domain of its sender (RFC 7208). cmd/filter starts it;
+// Package spf is the filter spf: whether a client may use the domain of its sender (RFC 7208). Explanations (exp) are read and not told. cmd/filter starts it;
 // posthouse-filters(7) describes its settings.
 package spf
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-
-	"blitiri.com.ar/go/spf"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/mta/dns"
@@ -24,7 +20,7 @@ const checkTime = 20 * time.Second
 // Filter is the filter. The zero Filter asks the name servers of its site.
 type Filter struct {
 	Version  string
-	Resolver spf.DNSResolver
+	Resolver Resolver
 
 	set settings
 }
@@ -38,7 +34,7 @@ type settings struct {
 	skip []netip.Prefix
 }
 
-var results = []string{"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"}
+var results = []string{none, neutral, pass, fail, softfail, tempError, permError}
 
 // Describe implements filters.Filter.
 func (f *Filter) Describe() filters.Info {
@@ -76,7 +72,7 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 		if err != nil {
 			return err
 		}
-		f.Resolver = resolver{r}
+		f.Resolver = r
 	}
 	return nil
 }
@@ -121,59 +117,12 @@ func identity(e *filters.Event) filters.Property {
 
 func (f *Filter) check(ctx context.Context, ip netip.Addr, helo, sender string) (string, error) {
 	if sender == "" {
-		if strings.HasPrefix(helo, "[") || !strings.Contains(helo, ".") {
-			return "none", nil // RFC 7208 4.3: no name to ask for
-		}
-		sender = "postmaster@" + helo
+		sender = "postmaster@" + helo // RFC 7208 2.4
 	}
-	r, err := spf.CheckHostWithSender(net.IP(ip.AsSlice()), helo, sender, spf.WithContext(ctx), spf.WithResolver(f.Resolver))
-	return string(r), err
-}
-
-// resolver is mta/dns in the form of net.Resolver.
-type resolver struct{ r *dns.Resolver }
-
-func (r resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	list, err := r.r.TXT(ctx, name)
-	return list, netError(name, err)
-}
-
-func (r resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	list, err := r.r.MX(ctx, name)
-	var out []*net.MX
-	for _, m := range list {
-		out = append(out, &net.MX{Host: m.Host, Pref: m.Pref})
+	local, domain, _ := cutLast(sender)
+	if local == "" {
+		sender = "postmaster@" + domain // RFC 7208 4.3
 	}
-	return out, netError(name, err)
-}
-
-func (r resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
-	list, err := r.r.Addrs(ctx, host, true)
-	var out []net.IPAddr
-	for _, a := range list {
-		out = append(out, net.IPAddr{IP: a.AsSlice()})
-	}
-	return out, netError(host, err)
-}
-
-func (r resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
-	a, err := netip.ParseAddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	list, err := r.r.Name(ctx, a)
-	return list, netError(addr, err)
-}
-
-// netError says in net's words whether asking again may help.
-func netError(name string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case dns.Permanent(err):
-		return &net.DNSError{Err: err.Error(), Name: name, IsNotFound: true}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &net.DNSError{Err: err.Error(), Name: name, IsTimeout: true, IsTemporary: true}
-	}
-	return &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
+	c := check{r: f.Resolver, ip: ip.Unmap(), helo: helo, sender: sender}
+	return c.host(ctx, domain)
 }

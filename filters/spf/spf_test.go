@@ -2,41 +2,35 @@ package spf_test
 
 import (
 	"context"
-	"net"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/spf"
+	"github.com/posthouse-mail/posthouse/mta/dns"
 )
 
 // zone answers TXT from a map; a text "later" fails for now.
 type zone map[string]string
 
-func (z zone) LookupTXT(_ context.Context, name string) ([]string, error) {
-	name = strings.TrimSuffix(name, ".")
+func (z zone) TXT(_ context.Context, name string) ([]string, error) {
 	switch text, ok := z[name]; {
 	case !ok:
-		return nil, &net.DNSError{Err: "no such name", Name: name, IsNotFound: true}
+		return nil, dns.ErrNotFound
 	case text == "later":
-		return nil, &net.DNSError{Err: "no answer", Name: name, IsTemporary: true}
+		return nil, errors.New("no answer")
 	default:
 		return []string{text}, nil
 	}
 }
 
-func (z zone) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
-	return nil, &net.DNSError{Err: "no such name", Name: name, IsNotFound: true}
-}
+func (z zone) MX(context.Context, string) ([]dns.MX, error) { return nil, dns.ErrNotFound }
 
-func (z zone) LookupIPAddr(_ context.Context, name string) ([]net.IPAddr, error) {
-	return nil, &net.DNSError{Err: "no such name", Name: name, IsNotFound: true}
-}
+func (z zone) Addrs(context.Context, string, bool) ([]netip.Addr, error) { return nil, dns.ErrNotFound }
 
-func (z zone) LookupAddr(_ context.Context, name string) ([]string, error) {
-	return nil, &net.DNSError{Err: "no such name", Name: name, IsNotFound: true}
-}
+func (z zone) Name(context.Context, netip.Addr) ([]string, error) { return nil, dns.ErrNotFound }
 
 var domains = zone{
 	"pass.test":  "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all",
