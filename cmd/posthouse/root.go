@@ -35,6 +35,7 @@ func newRoot() *cobra.Command {
 		newExplain(),
 		newDMARC(),
 		newFolders(),
+		newSetup(),
 	)
 	return root
 }

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/layout"
+)
+
+// setup is one run of `posthouse setup`. What is there already is kept, and said to be; only a certificate that the
+// operator names takes the place of another.
+type setup struct {
+	cmd       *cobra.Command
+	path      string // of the configuration
+	domain    string
+	hostname  string
+	user      string
+	cert, key string // files to be copied; "": keep what is there, or make one that signs itself
+	addresses []string
+
+	selfSigned, noPassword, nonInteractive bool
+	store                                  storeFlags
+
+	installed bool // an installed system, with three users; else one user runs all
+	cfg       *config.Config
+}
+
+// newSetup is `posthouse setup`: from an installed package to a mail server that can be started.
+func newSetup() *cobra.Command {
+	s := &setup{}
+	cmd := &cobra.Command{
+		Use:   "setup DOMAIN",
+		Short: "Set up a mail server for a domain, and print what DNS is to have",
+		Args:  cobra.ExactArgs(1),
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&s.path, "config", "c", config.DefaultPath, "the configuration `FILE`")
+	fl.StringVar(&s.hostname, "hostname", "", "this host's full `NAME` (default: the machine's, where it is in the domain, else mail.DOMAIN)")
+	fl.StringVar(&s.user, "user", "", "the first user's `ADDRESS`, who is postmaster too")
+	fl.BoolVar(&s.noPassword, "no-password", false, "the user takes mail and cannot log in")
+	fl.StringVar(&s.cert, "certificate", "", "a certificate chain, PEM, that is copied to where the daemons read it")
+	fl.StringVar(&s.key, "key", "", "its key, PEM")
+	fl.BoolVar(&s.selfSigned, "self-signed", false, "make a certificate that has signed itself")
+	fl.StringSliceVar(&s.addresses, "address", nil, "this host's public `ADDRESS`, for the records (default: those of its interfaces)")
+	fl.BoolVar(&s.nonInteractive, "non-interactive", false, "ask nothing; the password is a line of standard input")
+	s.store = addStoreFlags(cmd)
+	cmd.MarkFlagsMutuallyExclusive("certificate", "self-signed")
+	cmd.MarkFlagsRequiredTogether("certificate", "key")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s.cmd, s.domain = cmd, args[0]
+		return coded(s.run())
+	}
+	return cmd
+}
+
+// say tells the operator what was done. Standard output is for the records.
+func (s *setup) say(format string, args ...any) {
+	fmt.Fprintf(s.cmd.ErrOrStderr(), format+"\n", args...)
+}
+
+func (s *setup) run() error {
+	fresh, err := s.readConfig()
+	if err != nil {
+		return err
+	}
+	if err := s.names(); err != nil {
+		return err
+	}
+	if err := s.questions(fresh); err != nil {
+		return err
+	}
+	if err := s.system(); err != nil {
+		return err
+	}
+	steps := []func() error{func() error { return s.writeConfig(fresh) }, s.folders, s.certificate, s.dkim, s.firstUser}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	s.say("")
+	if err := check(s.path, s.cmd.ErrOrStderr(), s.cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	s.say("")
+	if err := s.printZone(); err != nil {
+		return err
+	}
+	s.next()
+	return nil
+}
+
+// readConfig reads the configuration that is there; fresh says that there is none, or one that sets nothing.
+func (s *setup) readConfig() (fresh bool, err error) {
+	text, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && setsNothing(string(text)) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	s.cfg, err = config.Read(s.path)
+	return false, err
+}
+
+func setsNothing(text string) bool {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "[") {
+			return false
+		}
+	}
+	return true
+}
+
+// names checks what was given on the command line, and fills in the host's name.
+func (s *setup) names() error {
+	bad := func(err error) error { return &codedError{exitUsage, err} }
+	var err error
+	if s.domain, err = dns.ASCII(strings.TrimSuffix(s.domain, ".")); err != nil || !strings.Contains(s.domain, ".") {
+		return bad(fmt.Errorf("%q is no domain: as in example.org", s.cmd.Flags().Arg(0)))
+	}
+	switch {
+	case s.cfg != nil && s.hostname != "" && s.hostname != s.cfg.Hostname:
+		return bad(fmt.Errorf("--hostname %s: %s has the name %s; change it there", s.hostname, s.path, s.cfg.Hostname))
+	case s.cfg != nil:
+		s.hostname = s.cfg.Hostname
+	case s.hostname == "":
+		s.hostname = "mail." + s.domain
+		if name, err := os.Hostname(); err == nil && strings.HasSuffix(name, "."+s.domain) {
+			s.hostname = name
+		}
+	}
+	if s.hostname, err = dns.ASCII(s.hostname); err != nil || !strings.Contains(s.hostname, ".") {
+		return bad(fmt.Errorf("--hostname %q is no full name of a host: as in mail.example.org", s.hostname))
+	}
+	if s.user != "" {
+		if _, err := s.address(); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.addresses {
+		if _, err := netip.ParseAddr(a); err != nil {
+			return bad(fmt.Errorf("--address %q is no address", a))
+		}
+	}
+	return nil
+}
+
+// system sees whether this is an installed system, and whether it can be set up at all.
+func (s *setup) system() error {
+	missing := layout.Missing()
+	s.installed = len(missing) == 0
+	switch {
+	case s.path != config.DefaultPath:
+		return nil
+	case os.Geteuid() != 0:
+		return &codedError{exitNoPerm, errors.New("setup makes files for three users: run it as root")}
+	}
+	return usersThere()
+}
+
+func (s *setup) folders() error {
+	if !s.installed || os.Geteuid() != 0 {
+		return nil
+	}
+	var folders []layout.Entry
+	for _, e := range layout.Of(s.cfg) {
+		if !e.File {
+			folders = append(folders, e)
+		}
+	}
+	return makeFolders(s.cmd.ErrOrStderr(), folders, false)
+}
+
+// own gives a file with a secret to its group.
+func (s *setup) own(path string) error {
+	if !s.installed || os.Geteuid() != 0 {
+		return nil
+	}
+	for _, e := range layout.Of(s.cfg) {
+		if e.File && e.Path == path {
+			return e.Mend()
+		}
+	}
+	return nil
+}
+
+func (s *setup) printZone() error {
+	var addrs []netip.Addr
+	for _, a := range s.addresses {
+		addrs = append(addrs, netip.MustParseAddr(a))
+	}
+	if len(addrs) == 0 {
+		addrs = publicAddresses()
+	}
+	z, err := newZone(s.cfg, s.domain, addrs)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(s.cmd.OutOrStdout(), z.String())
+	return err
+}
+
+// next says what is left to do.
+func (s *setup) next() {
+	s.say("\nNext:\n  1. Publish these records. The provider of %s sets the name behind its address (PTR).", s.hostname)
+	if !s.installed {
+		s.say("  2. Start the three daemons; %s -c %s.", "posthouse-queue-runner, posthouse-smtpd and posthouse-pop3d", s.path)
+		return
+	}
+	s.say("  2. systemctl enable --now posthouse-queue-runner posthouse-smtpd.socket posthouse-smtpd posthouse-pop3d.socket posthouse-pop3d")
+	s.say("  3. posthouse check --dns, when DNS has them")
+}
+
+// year is part of a new key's name.
+func year() int { return time.Now().Year() }
+
+// address reads the first user's address; a local part alone is one of the domain.
+func (s *setup) address() (mta.Address, error) {
+	text := s.user
+	if !strings.Contains(text, "@") {
+		text += "@" + s.domain
+	}
+	a, err := mta.ParseAddress(text)
+	if err != nil {
+		return a, &codedError{exitUsage, fmt.Errorf("--user %q: %w", s.user, err)}
+	}
+	return a, nil
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+)
+
+// home is a configuration of an instance in a folder of the test, with nothing that it names there yet.
+func home(t *testing.T) (dir, path string) {
+	t.Helper()
+	dir = t.TempDir()
+	path = filepath.Join(dir, "posthouse.toml")
+	text := `hostname = "mail.example.test"
+state = "` + dir + `/state"
+run = "` + dir + `/run"
+[spool]
+path = "` + dir + `/spool"
+[tls]
+certificate = "` + dir + `/tls/cert.pem"
+key = "` + dir + `/tls/key.pem"
+[users]
+file = "` + dir + `/users"
+[mailboxes]
+path = "` + dir + `/mail/{domain}/{local}"
+[[smtpd.listen]]
+address = ":587"
+role = "submission"
+[[pop3d.listen]]
+address = ":995"
+tls = "implicit"
+`
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir, path
+}
+
+func runSetup(t *testing.T, stdin string, args ...string) (code int, zone, said string) {
+	t.Helper()
+	var out, errOut strings.Builder
+	code = execute(t.Context(), append([]string{"setup"}, args...), strings.NewReader(stdin), &out, &errOut)
+	return code, out.String(), errOut.String()
+}
+
+// tree is all files below a folder, with what is in them.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		m[path] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestSetupAddsADomainAndKeepsWhatIsThere(t *testing.T) {
+	dir, path := home(t)
+	args := []string{"example.test", "-c", path, "--non-interactive", "--user", "alice", "--address", "192.0.2.1,2001:db8::1"}
+	code, zone, said := runSetup(t, "correct horse battery staple\n", args...)
+	if code != 0 {
+		t.Fatalf("got %d\n%s", code, said)
+	}
+	for _, want := range []string{
+		`(?m)^mail\.example\.test\. IN A 192\.0\.2\.1$`, `(?m)^mail\.example\.test\. IN AAAA 2001:db8::1$`,
+		`(?m)^example\.test\. IN MX 10 mail\.example\.test\.$`, `(?m)^example\.test\. IN TXT "v=spf1 mx -all"$`,
+		`(?m)^mail\d{4}\._domainkey\.example\.test\. IN TXT "v=DKIM1; k=rsa; p=.+" ".+"$`,
+		`(?m)^ed\d{4}\._domainkey\.example\.test\. IN TXT "v=DKIM1; k=ed25519; p=\S+"$`,
+		`(?m)^_dmarc\.example\.test\. IN TXT "v=DMARC1; `, `(?m)^_smtp\._tls\.example\.test\. IN TXT "v=TLSRPTv1; `,
+		`(?m)^; _mta-sts\.example\.test\. IN TXT "v=STSv1; id=[0-9a-f]{16}"$`, `(?m)^; _25\._tcp\.mail\.example\.test\. IN TLSA 3 1 1 [0-9a-f]{64}$`,
+		`(?m)^_submission\._tcp\.example\.test\. IN SRV 0 1 587 mail`, `(?m)^_pop3s\._tcp\.example\.test\. IN SRV 0 1 995 mail`,
+	} {
+		if !regexp.MustCompile(want).MatchString(zone) {
+			t.Errorf("want %s in\n%s", want, zone)
+		}
+	}
+	before := tree(t, dir)
+	for _, file := range []string{"users", "tls/cert.pem", "tls/key.pem"} {
+		if before[filepath.Join(dir, file)] == "" {
+			t.Errorf("there is no %s", file)
+		}
+	}
+	if st, err := os.Stat(filepath.Join(dir, "tls/key.pem")); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("the key: got %v, %v, want mode 0600", st, err)
+	}
+	code, again, said := runSetup(t, "another password entirely\n", args...)
+	if code != 0 || again != zone {
+		t.Errorf("the second time: got %d\n%s\n%s", code, again, said)
+	}
+	if after := tree(t, dir); len(after) != len(before) {
+		t.Errorf("the second time made files: got %d, want %d", len(after), len(before))
+	} else {
+		for file, text := range before {
+			if after[file] != text {
+				t.Errorf("the second time changed %s", file)
+			}
+		}
+	}
+	if n := strings.Count(said, "kept "); n != 5 {
+		t.Errorf("want five times \"kept\" in\n%s", said)
+	}
+}
+
+func TestSetupChangesNothingWhereItIsTheCommandLineThatIsWrong(t *testing.T) {
+	for name, args := range map[string][]string{
+		"no domain":            {},
+		"no name":              {"exam ple"},
+		"a single label":       {"localhost"},
+		"an address":           {"192.0.2.1/24"},
+		"another host":         {"example.test", "--hostname", "other.example.test"},
+		"a key alone":          {"example.test", "--key", "/dev/null"},
+		"both certificates":    {"example.test", "--self-signed", "--certificate", "a", "--key", "b"},
+		"a bad address option": {"example.test", "--address", "mail.example.test"},
+		"nobody's address":     {"example.test", "--user", "a@b@c"},
+	} {
+		dir, path := home(t)
+		before := tree(t, dir)
+		code, zone, said := runSetup(t, "", append(args, "-c", path, "--non-interactive")...)
+		if code != exitUsage || zone != "" {
+			t.Errorf("%s: got %d, want %d\n%s", name, code, exitUsage, said)
+		}
+		if len(tree(t, dir)) != len(before) {
+			t.Errorf("%s: files were made", name)
+		}
+	}
+}
+
+func TestSetupAsksForWhatANewConfigurationNeeds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "posthouse.toml")
+	for want, args := range map[string][]string{
+		"--user":        {"example.test", "--self-signed"},
+		"--self-signed": {"example.test", "--user", "alice"},
+	} {
+		code, _, said := runSetup(t, "", append(args, "-c", path, "--non-interactive")...)
+		if _, err := os.Stat(path); code != exitUsage || !strings.Contains(said, want) || err == nil {
+			t.Errorf("got %d, %v\n%s\nwant %s told and nothing made", code, err, said, want)
+		}
+	}
+}
+
+func TestSetupTakesNoConfigurationWithAFault(t *testing.T) {
+	_, path := home(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(text, "colour = 1\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := runSetup(t, "", "example.test", "-c", path, "--non-interactive"); code != exitConfig || !strings.Contains(said, "colour") {
+		t.Errorf("got %d\n%s", code, said)
+	}
+}
+
+// The listeners that setup writes are those of the socket units: one that is in one place alone keeps a daemon from
+// starting.
+func TestSetupListensWhereTheSocketUnitsDo(t *testing.T) {
+	s := &setup{domain: "example.test", hostname: "mail.example.test", user: "alice", path: filepath.Join(t.TempDir(), "posthouse.toml")}
+	cmd := newSetup()
+	cmd.SetErr(new(strings.Builder))
+	s.cmd = cmd
+	if err := s.writeConfig(true); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range s.cfg.SMTPD.Listen {
+		got = append(got, "smtpd "+strings.TrimPrefix(strings.TrimPrefix(l.Address, ":"), "unix:"))
+	}
+	for _, l := range s.cfg.POP3D.Listen {
+		got = append(got, "pop3d "+strings.TrimPrefix(l.Address, ":"))
+	}
+	var want []string
+	for _, name := range []string{"smtpd", "pop3d"} {
+		unit, err := os.ReadFile("../../etc/systemd/system/posthouse-" + name + ".socket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^ListenStream=(.+)$`).FindAllStringSubmatch(string(unit), -1) {
+			want = append(want, name+" "+m[1])
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if s.cfg.Run != "/run/posthouse" || s.cfg.PostmasterAddress().String() != "alice@example.test" {
+		t.Errorf("got run %s, postmaster %s", s.cfg.Run, s.cfg.PostmasterAddress())
+	}
+	if _, err := config.Read(s.path); err != nil {
+		t.Error(err)
+	}
+}

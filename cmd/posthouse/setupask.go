@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// questions asks for what neither the command line nor the configuration tells. Nothing has been changed yet.
+func (s *setup) questions(fresh bool) error {
+	f, ok := s.cmd.InOrStdin().(*os.File)
+	ask := !s.nonInteractive && ok && term.IsTerminal(int(f.Fd()))
+	if !ask {
+		return s.complete(fresh)
+	}
+	in := bufio.NewReader(f)
+	if fresh {
+		if err := s.ask(in, "Full name of this host", &s.hostname); err != nil {
+			return err
+		}
+	}
+	if s.user == "" && fresh {
+		s.user = "postmaster@" + s.domain
+		if err := s.ask(in, "First user, who is postmaster too", &s.user); err != nil {
+			return err
+		}
+	}
+	if s.cert == "" && !s.selfSigned && fresh {
+		if err := s.ask(in, "File with a certificate for "+s.hostname+"; none: one is made that has signed itself", &s.cert); err != nil {
+			return err
+		}
+		if s.selfSigned = s.cert == ""; s.selfSigned {
+			return nil
+		}
+		if err := s.ask(in, "File with its key", &s.key); err != nil {
+			return err
+		}
+	}
+	return s.complete(fresh)
+}
+
+// complete finds out whether all is there.
+func (s *setup) complete(fresh bool) error {
+	switch {
+	case fresh && s.user == "":
+		return &codedError{exitUsage, errors.New("--user: who is the first user?")}
+	case fresh && s.cert == "" && !s.selfSigned:
+		return &codedError{exitUsage, errors.New("--certificate and --key, or --self-signed: which certificate?")}
+	case (s.cert == "") != (s.key == ""):
+		return &codedError{exitUsage, errors.New("--certificate and --key belong together")}
+	}
+	return nil
+}
+
+// ask shows a question with the answer that an empty line gives.
+func (s *setup) ask(in *bufio.Reader, question string, value *string) error {
+	if *value != "" {
+		question += " [" + *value + "]"
+	}
+	if _, err := fmt.Fprint(s.cmd.ErrOrStderr(), question+": "); err != nil {
+		return err
+	}
+	line, err := in.ReadString('\n')
+	if err != nil && !(errors.Is(err, io.EOF) && line != "") {
+		return &codedError{exitUsage, errors.New("no answer; nothing was changed")}
+	}
+	if line = strings.TrimSpace(line); line != "" {
+		*value = line
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/layout"
+	"github.com/posthouse-mail/posthouse/mta/sign"
+)
+
+// certificate puts a certificate where the configuration says.
+func (s *setup) certificate() error {
+	t := s.cfg.TLS
+	if t.Certificate == "" {
+		s.say("no certificate: %s has no [tls]; without it nobody can log in over the network", s.path)
+		return nil
+	}
+	_, err := os.Stat(t.Certificate)
+	there := err == nil
+	switch {
+	case s.cert != "":
+		return s.copyCertificate()
+	case there:
+		s.say("kept %s", t.Certificate)
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	cert, key, err := selfSigned(s.hostname, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := s.putCertificate(cert, key); err != nil {
+		return err
+	}
+	s.say("made %s, which has signed itself: mail programs ask whether to trust it", t.Certificate)
+	return nil
+}
+
+// copyCertificate copies the files that the operator has named: most are where no daemon may read them.
+func (s *setup) copyCertificate() error {
+	cert, err := os.ReadFile(s.cert)
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(s.key)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return &codedError{exitData, fmt.Errorf("%s and %s: %w", s.cert, s.key, err)}
+	}
+	if err := pair.Leaf.VerifyHostname(s.hostname); err != nil {
+		s.say("warning: %s is not made out to %s: other servers may not trust it", s.cert, s.hostname)
+	}
+	old, err := os.ReadFile(s.cfg.TLS.Certificate)
+	if err == nil && bytes.Equal(old, cert) {
+		s.say("kept %s, which is the same as %s", s.cfg.TLS.Certificate, s.cert)
+		return nil
+	}
+	if err := s.putCertificate(cert, key); err != nil {
+		return err
+	}
+	s.say("copied %s to %s; run this again after each renewal, the daemons need no restart", s.cert, s.cfg.TLS.Certificate)
+	return nil
+}
+
+// putCertificate writes the key first: the daemons take up a pair once both fit.
+func (s *setup) putCertificate(cert, key []byte) error {
+	t := s.cfg.TLS
+	for _, path := range []string{t.Key, t.Certificate} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := putFile(t.Key, key, 0o600); err != nil {
+		return err
+	}
+	if err := s.own(t.Key); err != nil {
+		return err
+	}
+	return putFile(t.Certificate, cert, 0o644)
+}
+
+// selfSigned makes a certificate for a host, and its key, both PEM.
+func selfSigned(hostname string, now time.Time) (cert, key []byte, err error) {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: hostname},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(5, 0, 0), DNSNames: []string{hostname},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, // and no authority: whoever trusts it trusts this server alone
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
+	if err != nil {
+		return nil, nil, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), nil
+}
+
+// dkim makes the keys that the domain's selectors name. One that begins with ed is an Ed25519 key (RFC 8463).
+func (s *setup) dkim() error {
+	d := s.cfg.Domain(s.domain) // where the domain is an alias, the one that it stands for
+	for _, selector := range d.DKIM {
+		file := layout.KeyFile(s.cfg, d.Name, selector)
+		if _, err := os.Stat(file); err == nil {
+			s.say("kept %s", file)
+			continue
+		}
+		_, text, err := sign.Generate(strings.HasPrefix(selector, "ed"))
+		if err != nil {
+			return err
+		}
+		if err := writeKey(file, text); err != nil {
+			return err
+		}
+		if err := s.own(file); err != nil {
+			return err
+		}
+		s.say("made %s", file)
+	}
+	return nil
+}
+
+// firstUser adds the user, unless there is one of that name.
+func (s *setup) firstUser() error {
+	if s.user == "" {
+		return nil
+	}
+	u := &users{s.cfg, s.cfg.Users.File}
+	a, err := s.address()
+	if err != nil {
+		return err
+	}
+	if a, err = u.newAddress(a.String()); err != nil {
+		return &codedError{exitCantMake, err}
+	}
+	ctx := s.cmd.Context()
+	err = u.change(ctx, func(l *directory.Lines) error { return absent(l, a) })
+	switch {
+	case errors.Is(err, directory.ErrExists):
+		s.say("kept %s in %s", a, u.path)
+		return nil
+	case err != nil:
+		return err
+	}
+	var verifiers []string
+	if !s.noPassword {
+		if verifiers, err = askVerifiers(s.cmd, s.store, a); err != nil {
+			return err
+		}
+	}
+	if err := u.change(ctx, func(l *directory.Lines) error { return l.Add(a, verifiers...) }); err != nil {
+		return err
+	}
+	return u.report(s.cmd.ErrOrStderr(), fmt.Sprintf("added %s to %s", a, u.path))
+}
