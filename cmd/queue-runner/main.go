@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -96,7 +97,7 @@ func controlSocket(app *daemon.App, c *config.Config, s *control.Server) (serve 
 
 // open takes the spool. Another queue-runner may be about to end: trying again later is all there is to do.
 func open(app *daemon.App, c *config.Config, boot string) (*spool.Store, error) {
-	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: c.Spool.Path, Boot: boot, Log: app.Log})
+	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: c.Spool.Path, Boot: boot, Log: app.Log, Readers: 4 * runtime.GOMAXPROCS(0)})
 	if errors.Is(err, spool.ErrRunning) {
 		err = fmt.Errorf("%w: %w", err, syscall.EAGAIN)
 	}

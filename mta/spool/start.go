@@ -1,14 +1,11 @@
 package spool
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -151,132 +148,11 @@ func (s *Store) syncOwn() error {
 	return nil
 }
 
-// walkDeferred reads and checks every deferred file and its ID.log.
-func (s *Store) walkDeferred(c *recovery) error {
-	shards, err := s.fs.ReadDir(s.l.dir(dirDeferred))
-	if err != nil {
-		return err
-	}
-	for _, shard := range shards {
-		names, err := s.fs.ReadDir(s.l.file(dirDeferred, shard))
-		if err != nil {
-			s.o.Log.SpoolSkipped(s.l.file(dirDeferred, shard), err)
-			continue
-		}
-		for _, name := range names {
-			base, isLog := strings.CutSuffix(name, logSuffix)
-			id, err := mta.ParseID(base)
-			if err != nil || id.Shard() != shard {
-				s.o.Log.SpoolSkipped(s.l.file(dirDeferred, shard)+"/"+name, errors.New("not a name of the spool's"))
-				continue
-			}
-			if isLog {
-				c.logs[id] = true
-				continue
-			}
-			s.readDeferredMessage(c, id)
-		}
-	}
-	return nil
-}
-
-func (s *Store) readDeferredMessage(c *recovery, id mta.ID) {
-	path := s.l.deferred(id)
-	if c.finished[id] {
-		c.unlink = append(c.unlink, id)
-		return
-	}
-	m := &Message{id: id, found: true, spilled: true, files: true}
-	f, err := s.fs.Open(path)
-	if err == nil {
-		defer f.Close()
-		var env *mta.Envelope
-		var rec messageRecord
-		env, rec, err = readDeferred(f)
-		if err == nil && env.ID != id {
-			err = fmt.Errorf("%w: it is %s", errBadDeferred, env.ID)
-		}
-		if err == nil {
-			m.inline = !rec.large
-			m.learn(env)
-			err = s.readLog(c, m)
-			c.remember(env)
-		}
-	}
-	switch {
-	case errors.Is(err, errBadDeferred):
-		c.bad[id] = err
-		return
-	case err != nil: // unreadable, or a newer version's: left alone, and so is its segment
-		s.o.Log.SpoolSkipped(path, err)
-		m.stuck = true
-	}
-	c.deferred++
-	s.register(m)
-}
-
 // remember keeps the envelope of what queue-runner made, for settleParents.
 func (c *recovery) remember(env *mta.Envelope) {
 	if env.Report != nil || env.Expands != nil {
 		c.settle = append(c.settle, env)
 	}
-}
-
-// readLog applies ID.log, cuts its torn end off, and adds what only the journal knows.
-func (s *Store) readLog(c *recovery, m *Message) error {
-	path := s.l.deferredLog(m.id)
-	f, err := s.fs.OpenWrite(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err == nil {
-		err = s.applyLog(m, f)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, e := range c.entries[m.id] {
-		if m.apply(e) {
-			s.appendLog(m, e.bytes())
-		}
-	}
-	return nil
-}
-
-func (s *Store) applyLog(m *Message, f interface {
-	io.ReaderAt
-	Size() (int64, error)
-	Truncate(int64) error
-}) error {
-	size, err := f.Size()
-	if err != nil {
-		return err
-	}
-	b := make([]byte, min(size, maxPayload))
-	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	good := 0
-	for {
-		n := bytes.IndexByte(b[good:], '\n')
-		if n < 0 {
-			break
-		}
-		e, err := parseEntry(b[good : good+n])
-		if err != nil || e.ID != m.id {
-			break // torn: what follows is younger, and in the journal
-		}
-		m.apply(e)
-		good += n + 1
-	}
-	m.logSize = int64(good)
-	if m.logSize < size {
-		return f.Truncate(m.logSize)
-	}
-	return nil
 }
 
 // readSegments reads all segments and registers what is outstanding in them.

@@ -24,6 +24,8 @@ type Options struct {
 	Boot string           // the kernel's boot id (BootID)
 	Now  func() time.Time // default time.Now
 	Log  *maillog.Log
+
+	Readers int // how many deferred messages the start reads at once; default 1
 }
 
 // Store is queue-runner's side of the spool. It is safe for use by many goroutines; messages that different

@@ -180,7 +180,7 @@ func start(ctx context.Context, root string, down bool) (*queue, error) {
 		return nil, err
 	}
 	log := maillog.New(slog.NewTextHandler(io.Discard, nil))
-	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: root, Boot: boot, Log: log})
+	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: root, Boot: boot, Log: log, Readers: 4 * runtime.GOMAXPROCS(0)})
 	if err != nil {
 		return nil, err
 	}
