@@ -16,7 +16,7 @@ export CGO_ENABLED = 0
 
 # The filters that come along: one program, and what starts them.
 LIBDIR    = $(PREFIX)/lib/posthouse
-FILTERS   = dnsbl spf greylist dkim arc dmarc
+FILTERS   = dnsbl spf greylist dkim arc dmarc policy exec
 PROGRAMS += filter filter-run
 PAGES    += $(wildcard cmd/*/*.7)
 

@@ -34,6 +34,15 @@ var errNoContent = errors.New("the message was not asked for: Describe says Enve
 // maxHeader bounds Header: smtpd takes no more.
 const maxHeader = 4 << 20
 
+// Size is the whole message's, octets.
+func (m *Message) Size() int64 {
+	n := int64(len(m.prepend)) + m.size
+	for _, c := range m.cuts {
+		n -= c.size
+	}
+	return n
+}
+
 // Open returns a reader over the whole message, to be closed.
 func (m *Message) Open() (io.ReadCloser, error) {
 	if m.path == "" {

@@ -15,7 +15,9 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/dnsbl"
+	"github.com/posthouse-mail/posthouse/filters/exec"
 	"github.com/posthouse-mail/posthouse/filters/greylist"
+	"github.com/posthouse-mail/posthouse/filters/policy"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
@@ -26,6 +28,8 @@ func bundled(version string) map[string]filters.Filter {
 		"dkim":     &dkim.Filter{Version: version},
 		"dnsbl":    &dnsbl.Filter{Version: version},
 		"dmarc":    &dmarc.Filter{Version: version},
+		"exec":     &exec.Filter{Version: version},
+		"policy":   &policy.Filter{Version: version},
 		"greylist": &greylist.Filter{Version: version},
 		"spf":      &spf.Filter{Version: version},
 	}
