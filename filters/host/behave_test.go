@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ func behave(name string) {
 		fmt.Printf("1|%d|tcp|127.0.0.1:25|grpc\n", proto.ProtocolVersion)
 		hang()
 	}
+	if strings.HasPrefix(name, "hears") {
+		filters.Serve(&hearer{program{name: name}})
+	}
 	filters.Serve(&program{name: name})
 }
 
@@ -55,6 +59,22 @@ type program struct {
 	set  struct {
 		Tag  string `toml:"tag"`
 		Slow int    `toml:"slow"` // milliseconds that each start takes
+	}
+}
+
+// hearer writes down what became of messages.
+type hearer struct{ program }
+
+func (h *hearer) Done(_ context.Context, session, id string, fate filters.Fate) {
+	f, err := os.OpenFile(filepath.Join(h.site.StateDirectory, "fates"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintln(f, session, id, fate)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		filters.Log().Error("fates", "err", err)
 	}
 }
 

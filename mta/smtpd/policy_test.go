@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
@@ -94,6 +95,22 @@ func TestAClientHasANameWhenThatNameHasItsAddress(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFiltersKnowTheClientsName(t *testing.T) {
+	f := &filters{}
+	inBubble(t, func(o *smtpd.Options) {
+		o.Resolver, o.Filters = zone{names: []string{"liar.test", "client.test"}, slow: 3 * time.Second}, f
+	}, func(t *testing.T, ln *pipes, _ *queue, _ func() error) {
+		c := newClient(t, ln)
+		c.send("QUIT\r\n")
+		c.expect("221 ")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.events) != 1 || f.events[0].Stage != mta.AtConnect || f.events[0].Name != "client.test" {
+			t.Errorf("got the events %+v, want the verified name at the first", f.events)
+		}
+	})
 }
 
 func TestTheLookForANameEndsWithTheSession(t *testing.T) {
