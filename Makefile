@@ -8,7 +8,7 @@ DESTDIR    =
 BIN        = bin
 
 GO       = go
-PROGRAMS = smtpd queue-runner pop3d posthouse
+PROGRAMS = smtpd queue-runner pop3d posthouse sendmail
 PAGES    = $(wildcard cmd/*/*.8 mta/*/*.5)
 TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
 
@@ -115,6 +115,24 @@ deb rpm:
 	@mkdir -p $(PACKAGES)
 	for arch in $(ARCHS); do VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' OUT='$(PACKAGES)' contrib/package/build $@ $$arch || exit 1; done
 	@ls -l $(PACKAGES)
+
+# The sendmail command, which install puts beside the programs of the package alone; and the names under which programs look
+# for it, where it is the mail system of the machine. A package makes these links and conflicts with others.
+MTA_LINKS = $(SBINDIR)/sendmail $(PREFIX)/lib/sendmail $(PREFIX)/bin/mailq $(PREFIX)/bin/newaliases
+.PHONY: install-sendmail install-mta
+install: install-sendmail
+install-sendmail: all
+	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man8
+	install -m 0755 bin/sendmail $(DESTDIR)$(LIBDIR)/sendmail
+	install -m 0644 cmd/sendmail/sendmail.8 $(DESTDIR)$(MANDIR)/man8/posthouse-sendmail.8
+
+install-mta: install-sendmail
+	@for link in $(MTA_LINKS); do \
+		if [ -e $(DESTDIR)$$link ] || [ -L $(DESTDIR)$$link ]; then \
+			[ "$$(readlink $(DESTDIR)$$link)" = $(LIBDIR)/sendmail ] || { echo "$(DESTDIR)$$link is another mail system's: remove that first" >&2; exit 1; }; \
+		fi; \
+	done
+	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
 
 clean:
 	rm -rf bin

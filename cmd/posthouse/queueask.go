@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -136,9 +135,4 @@ func octets(n int64) string {
 		}
 	}
 	return fmt.Sprint(n)
-}
-
-// waitingOf are the recipients that are not done.
-func waitingOf(m *control.Message) []control.Rcpt {
-	return slices.DeleteFunc(slices.Clone(m.Rcpts), func(r control.Rcpt) bool { return r.State != "waiting" })
 }

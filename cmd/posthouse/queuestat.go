@@ -102,7 +102,7 @@ func (s *stat) message(m *control.Message) error {
 	if s.senders {
 		names[domainOf(m.Sender)] = true
 	} else {
-		for _, r := range waitingOf(m) {
+		for _, r := range m.Waiting() {
 			names[domainOf(r.Address)] = true
 		}
 	}

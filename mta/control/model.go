@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -36,6 +37,11 @@ type Message struct {
 	Next    time.Time `json:"next,omitzero"`   // when something is done about it next
 	Rcpts   []Rcpt    `json:"rcpts,omitempty"` // those that are not done; of a Detail, all
 	Error   string    `json:"error,omitempty"` // it, or the rest of the list, cannot be read
+}
+
+// Waiting are the recipients that are not done.
+func (m *Message) Waiting() []Rcpt {
+	return slices.DeleteFunc(slices.Clone(m.Rcpts), func(r Rcpt) bool { return r.State != "waiting" })
 }
 
 // Rcpt is a recipient of a message.

@@ -25,6 +25,8 @@ var (
 	// ErrUnknown says that the end of the data was sent, or may have been, and no reply came: the server may have the
 	// message or not (RFC 5321 4.5.3.2.6).
 	ErrUnknown = errors.New("no reply to the end of data")
+	// ErrOthersRefused is for the recipients that were accepted, where others were not and Message.AllOrNone.
+	ErrOthersRefused = errors.New("other recipients were refused, so none gets it")
 	// ErrContent is wrapped by an error of reading the content; the server was not given the end of the data.
 	ErrContent = errors.New("read content")
 )
@@ -42,10 +44,12 @@ type Message struct {
 	SMTPUTF8 bool            // an address or the header is beyond ASCII
 	// RequireTLS: the sender wants TLS all the way, beyond this server too (RFC 8689).
 	RequireTLS bool
-	Ret        string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
-	EnvID      string         // as xtext (RFC 3461 4.4)
-	By         *mta.DeliverBy // nil: no deadline (RFC 2852)
-	Content    io.Reader      // lines end in CR LF; read only when the server waits for it
+	// AllOrNone: where one recipient is refused, none gets the message.
+	AllOrNone bool
+	Ret       string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
+	EnvID     string         // as xtext (RFC 3461 4.4)
+	By        *mta.DeliverBy // nil: no deadline (RFC 2852)
+	Content   io.Reader      // lines end in CR LF; read only when the server waits for it
 }
 
 // Result is what became of one recipient: delivered when Err is nil. Otherwise Err is a mta.Reply that refuses (in
@@ -142,7 +146,16 @@ func (t *transaction) stepwise() error {
 			return err
 		}
 	}
-	if t.accepted == 0 {
+	return t.beginData()
+}
+
+// beginData sends DATA where there is somebody to get it.
+func (t *transaction) beginData() error {
+	switch {
+	case t.accepted > 0 && t.m.AllOrNone && t.accepted < len(t.m.Rcpts):
+		t.settle("RCPT", mta.Reply{}, ErrOthersRefused)
+		return t.reset()
+	case t.accepted == 0:
 		return t.reset()
 	}
 	if err := t.exchange("DATA"); err != nil {
@@ -160,9 +173,9 @@ func (t *transaction) pipelined() error {
 	for i := range t.m.Rcpts {
 		lines = append(lines, t.rcpt(i))
 		last := i == len(t.m.Rcpts)-1
-		if last {
+		if last && !t.m.AllOrNone {
 			lines = append(lines, "DATA")
-		} else if len(lines) < batch {
+		} else if !last && len(lines) < batch {
 			continue
 		}
 		t.stage = "MAIL"
@@ -186,6 +199,9 @@ func (t *transaction) pipelined() error {
 		if t.refused && !last {
 			return t.reset()
 		}
+	}
+	if t.m.AllOrNone {
+		return t.beginData()
 	}
 	return t.data()
 }

@@ -1,4 +1,4 @@
-package main
+package control_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ func TestMailqIsTheTraditionalForm(t *testing.T) {
 	at := time.Date(2026, 1, 5, 7, 8, 9, 0, time.Local)
 	const busy, long = "450 4.2.0 busy", "this is why the message waits, in very many words that do not fit into a line of 80 columns"
 	var b bytes.Buffer
-	f := &mailqForm{w: &b}
+	f := control.NewMailq(&b)
 	var errs []error
 	for _, m := range []*control.Message{
 		{ID: "1K1A87VHD8BJE5ZP", Arrived: at, Sender: "alice@here.test", Size: 1234, Status: control.StatusDeferred, Rcpts: []control.Rcpt{
@@ -25,9 +25,9 @@ func TestMailqIsTheTraditionalForm(t *testing.T) {
 		{ID: "1K1A87VHD8BJE5ZQ", Arrived: at, Size: 1 << 20, Status: control.StatusHeld, Why: long, Rcpts: []control.Rcpt{{Address: "x@far.test", State: "waiting"}}},
 		{ID: "1K1A87VHD8BJE5ZR", Arrived: at.AddDate(0, 0, 20), Sender: "b@here.test", Size: 1, Status: control.StatusActive},
 	} {
-		errs = append(errs, f.message(m))
+		errs = append(errs, f.Message(m))
 	}
-	if err := errors.Join(append(errs, f.end())...); err != nil {
+	if err := errors.Join(append(errs, f.End())...); err != nil {
 		t.Fatal(err)
 	}
 	const want = `----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/control"
+	"github.com/posthouse-mail/posthouse/mta/route"
+)
+
+// listQueue is mailq(1).
+func (c *command) listQueue(ctx context.Context) error {
+	client := control.NewClient(c.control)
+	defer client.Close()
+	out := bufio.NewWriter(c.out)
+	form := control.NewMailq(out)
+	err := client.List(ctx, control.Filter{}, form.Message)
+	if err == nil {
+		err = form.End()
+	}
+	return asked(errors.Join(err, out.Flush()))
+}
+
+// flushQueue has all messages tried now.
+func (c *command) flushQueue(ctx context.Context) error {
+	client := control.NewClient(c.control)
+	defer client.Close()
+	var ids []mta.ID
+	err := client.List(ctx, control.Filter{}, func(m *control.Message) error {
+		if m.Status == control.StatusDeferred {
+			ids = append(ids, m.ID)
+		}
+		return nil
+	})
+	for chunk := range slices.Chunk(ids, control.MaxIDs) {
+		if err != nil {
+			break
+		}
+		_, err = client.Change(ctx, control.Change{Op: control.Retry}, chunk) // one that is gone, or under way, needs none
+	}
+	return asked(err)
+}
+
+// asked gives an error of queue-runner its exit status.
+func asked(err error) error {
+	var refused *control.StatusError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, control.ErrAbsent):
+		return &exitError{exitUnavailable, err}
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+		return &exitError{exitNoPerm, err}
+	}
+	return &exitError{exitTempFail, err}
+}
+
+// checkAliases is newaliases(1). There is nothing to build: smtpd and queue-runner read the files as they are, and follow
+// their changes.
+func (c *command) checkAliases() error {
+	if c.fault != nil {
+		return &exitError{exitConfig, c.fault}
+	}
+	if _, err := route.New(route.FromConfig(c.cfg)); err != nil {
+		return &exitError{exitDataErr, err}
+	}
+	if c.verbose {
+		for _, name := range c.cfg.LocalDomains() {
+			if file := c.cfg.Domains[name].Aliases; file != "" {
+				fmt.Fprintf(c.out, "%s: good, for %s\n", file, name)
+			}
+		}
+	}
+	return nil
+}

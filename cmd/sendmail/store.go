@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// inMemory is how much of a message is kept in memory; the rest goes to a file that has no name any more.
+const inMemory = 256 << 10
+
+// store holds a message until all of it is there: a program that writes its output slowly would otherwise keep smtpd
+// waiting for longer than that allows, and a message could not be given to an smtpd that comes back.
+type store struct {
+	mem   []byte
+	file  *os.File // what does not fit into mem; nil: nothing
+	size  int64
+	limit int64
+}
+
+var errTooLarge = errors.New("message too large")
+
+func (s *store) Write(p []byte) (int, error) {
+	if s.size+int64(len(p)) > s.limit {
+		return 0, &exitError{exitDataErr, fmt.Errorf("%w: the limit is %d octets", errTooLarge, s.limit)}
+	}
+	n := min(len(p), inMemory-len(s.mem))
+	s.mem = append(s.mem, p[:n]...)
+	if n < len(p) {
+		if s.file == nil {
+			f, err := os.CreateTemp("", "sendmail")
+			if err != nil {
+				return 0, stored(err)
+			}
+			if s.file = f; os.Remove(f.Name()) != nil {
+				return 0, failure(exitIOErr, "remove %s: it stays", f.Name())
+			}
+		}
+		if _, err := s.file.Write(p[n:]); err != nil {
+			return 0, stored(err)
+		}
+	}
+	s.size += int64(len(p))
+	return len(p), nil
+}
+
+func stored(err error) error {
+	status := exitIOErr
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		status = exitTempFail
+	}
+	return failure(status, "keep the message: %w", err)
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *store) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < int64(len(s.mem)) {
+		n = copy(p, s.mem[off:])
+	}
+	if n < len(p) && s.file != nil {
+		var more int
+		more, err = s.file.ReadAt(p[n:], off+int64(n)-int64(len(s.mem)))
+		return n + more, err
+	}
+	if n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *store) close() {
+	if s.file != nil {
+		_ = s.file.Close() // it was only for us
+	}
+}
+
+// collector brings a message into the form of SMTP: lines of any ending (LF, CR LF, CR) end in CR LF, the last one too, NUL
+// octets are dropped, and where the caller wants it, a line of a single dot is the end.
+type collector struct {
+	s    *store
+	dots bool // ... and it is not
+	buf  []byte
+	col  int  // octets of the line so far
+	dot  bool // the line is a single dot so far, and that is not in buf
+	cr   bool
+	over bool
+}
+
+func (c *collector) collect(in io.Reader) error {
+	block := make([]byte, 32<<10)
+	for !c.over {
+		n, err := in.Read(block)
+		for i := 0; i < n && !c.over; i++ {
+			c.octet(block[i])
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return failure(exitIOErr, "read the message: %w", err)
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+	}
+	if c.col > 0 {
+		c.end()
+	}
+	return c.flush()
+}
+
+func (c *collector) octet(b byte) {
+	cr := c.cr
+	c.cr = b == '\r'
+	switch {
+	case b == 0, b == '\n' && cr: // the end of the line was seen
+	case b == '\n' || b == '\r':
+		c.end()
+	case c.col == 0 && b == '.' && !c.dots:
+		c.dot, c.col = true, 1
+	default:
+		if c.dot {
+			c.buf, c.dot = append(c.buf, '.'), false
+		}
+		c.buf = append(c.buf, b)
+		c.col++
+	}
+}
+
+// end ends a line.
+func (c *collector) end() {
+	c.over = c.dot
+	if !c.dot {
+		c.buf = append(c.buf, "\r\n"...)
+	}
+	c.col, c.dot = 0, false
+}
+
+func (c *collector) flush() error {
+	_, err := c.s.Write(c.buf)
+	c.buf = c.buf[:0]
+	return err
+}
