@@ -142,7 +142,7 @@ func post(ctx context.Context, socket, hostname, to string, message []byte) erro
 	if err != nil {
 		return fmt.Errorf("smtpd: %w", err)
 	}
-	for _, step := range []func() error{func() error { return c.Hello(hostname) }, func() error { return c.Mail("") }, func() error { return c.Rcpt(to) }} {
+	for _, step := range []func() error{func() error { return c.Hello(hostname) }, func() error { return mailFrom(c) }, func() error { return c.Rcpt(to) }} {
 		if err := step(); err != nil {
 			return fmt.Errorf("smtpd: %w", err)
 		}
@@ -159,4 +159,17 @@ func post(ctx context.Context, socket, hostname, to string, message []byte) erro
 	}
 	_ = c.Quit() // it has the message
 	return nil
+}
+
+// mailFrom gives the null sender. The library's own would ask for SMTPUTF8 where smtpd offers it, and a report would reach those
+// alone who have it too.
+func mailFrom(c *smtp.Client) error {
+	id, err := c.Text.Cmd("MAIL FROM:<>")
+	if err != nil {
+		return err
+	}
+	c.Text.StartResponse(id)
+	defer c.Text.EndResponse(id)
+	_, _, err = c.Text.ReadResponse(250)
+	return err
 }

@@ -41,6 +41,8 @@ func submit(t *testing.T, path string) <-chan string {
 			}
 			fmt.Fprintln(&all, line)
 			switch word, _, _ := strings.Cut(line, " "); word {
+			case "EHLO":
+				_ = c.PrintfLine("250-here\r\n250-8BITMIME\r\n250 SMTPUTF8")
 			case "DATA":
 				_ = c.PrintfLine("354 go on")
 				text, _ := c.ReadDotBytes()
@@ -108,7 +110,7 @@ func TestWhatWasFoundIsReported(t *testing.T) {
 		}
 	}
 	text := <-said
-	for _, part := range []string{"EHLO mx.here.test", "MAIL FROM:<>", "RCPT TO:<r@bank.test>", "From: DMARC reports of mx.here.test <dmarc@here.test>", "Subject: Report Domain: bank.test"} {
+	for _, part := range []string{"EHLO mx.here.test", "MAIL FROM:<>\n", "RCPT TO:<r@bank.test>", "From: DMARC reports of mx.here.test <dmarc@here.test>", "Subject: Report Domain: bank.test"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("smtpd heard\n%s\nwant %s", text, part)
 		}
