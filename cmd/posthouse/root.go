@@ -36,6 +36,7 @@ func newRoot() *cobra.Command {
 		newDMARC(),
 		newFolders(),
 		newSetup(),
+		newTrace(),
 	)
 	return root
 }

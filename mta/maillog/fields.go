@@ -73,3 +73,15 @@ var journalNames = map[string]string{
 	"waiting":   "WAITING",
 	"bad":       "BAD_SESSIONS",
 }
+
+// JournalKeys gives the names in the journal their keys: the inverse of what NewJournal does.
+func JournalKeys() map[string]string {
+	keys := make(map[string]string, len(journalNames))
+	for key, name := range journalNames {
+		keys[name] = key
+	}
+	return keys
+}
+
+// JournalName is the name in the journal of a field's key.
+func JournalName(key string) string { return journalNames[key] }
