@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/route"
@@ -70,6 +72,7 @@ type checker struct {
 	cfg      *config.Config
 	list     []directory.User
 	read     bool // list holds what the users file says
+	byName   map[string]directory.User
 	problems []string
 	warnings []string
 }
@@ -115,9 +118,37 @@ func (c *checker) users() {
 
 // aliases reads the aliases files of the domains, as smtpd and queue-runner do when they start.
 func (c *checker) aliases() {
-	if _, err := route.New(route.FromConfig(c.cfg)); err != nil {
+	o := route.FromConfig(c.cfg)
+	o.Users = known{c}
+	r, err := route.New(o)
+	if err != nil {
 		c.problems = append(c.problems, strings.Split(err.Error(), "\n")...)
+		return
 	}
+	if c.read {
+		c.warnings = append(c.warnings, r.Check(context.Background())...)
+	}
+}
+
+// known is the users file as it was read for the check.
+type known struct{ *checker }
+
+func (k known) Lookup(_ context.Context, a mta.Address) (directory.User, error) {
+	if k.byName == nil {
+		k.byName = map[string]directory.User{}
+		for _, u := range k.list {
+			domain := u.Address.Domain
+			if d := k.cfg.Domain(domain); d != nil {
+				domain = d.Name
+			}
+			k.byName[strings.ToLower(u.Address.Local)+"@"+domain] = u
+		}
+	}
+	u, ok := k.byName[strings.ToLower(a.Local)+"@"+a.Domain]
+	if !ok {
+		return u, mta.ErrUnknownUser
+	}
+	return u, nil
 }
 
 // postmaster warns where double bounces have no reader. An aliases file or a catch_all may name one: then there is

@@ -51,6 +51,19 @@ func TestCheckReadsTheFilesThatTheConfigurationNames(t *testing.T) {
 	}
 }
 
+func TestCheckFollowsTheAliases(t *testing.T) {
+	path := site(t, "Alice@example.org {PLAIN}x\n", "aliases = \"DIR/aliases\"\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "aliases"), []byte("good: alice, x@far.test\nring: round\nround: ring\ngone: nobody\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	status, out, _ := command(t, "check", "-c", path)
+	for _, part := range []string{"aliases: alias gone@example.org: no such user here\n", "alias loop", "OK"} {
+		if status != 0 || !strings.Contains(out, part) || strings.Contains(out, "good") {
+			t.Errorf("got status %d and\n%s\nwant 0 and %q in it, and nothing of good", status, out, part)
+		}
+	}
+}
+
 func TestCheckReadsTheAliases(t *testing.T) {
 	path := site(t, "alice@example.org {PLAIN}x\n", "aliases = \"DIR/aliases\"\n")
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "aliases"), []byte("info: alice\nno colon\nlists: |program\n"), 0o640); err != nil {

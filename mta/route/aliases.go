@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -27,10 +28,11 @@ type aliasFile struct {
 	report func(error)
 	table  atomic.Pointer[aliasTable]
 
-	mu    sync.Mutex // guards what follows
-	info  os.FileInfo
-	next  time.Time
-	fault string // what was reported last
+	mu       sync.Mutex             // guards what follows
+	info     os.FileInfo            // nil: to be read again
+	included map[string]os.FileInfo // ... by path
+	next     time.Time
+	fault    string // what was reported last
 }
 
 func openAliases(path string, now func() time.Time, report func(error)) (*aliasFile, error) {
@@ -57,8 +59,8 @@ func (f *aliasFile) refresh() {
 		return
 	}
 	f.next = f.now().Add(checkEvery)
-	info, err := os.Stat(f.path)
-	if err == nil && f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) {
+	changed, err := f.changed()
+	if err == nil && !changed {
 		return
 	}
 	if err == nil {
@@ -74,34 +76,106 @@ func (f *aliasFile) refresh() {
 	f.fault = fault
 }
 
-// load reads the file and puts it in force if it is good. Good or bad, it is not read again until it changes.
+// load reads the file, and what it includes, and puts it in force if it is good. Good or bad, it is not read again until
+// one of them changes.
 func (f *aliasFile) load() error {
-	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would make us wait
+	f.info, f.included = nil, map[string]os.FileInfo{}
+	b, info, err := readFile(f.path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // only read
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: not a regular file", f.path)
-	}
-	b, err := io.ReadAll(io.LimitReader(file, maxAliasFile+1))
-	if err != nil {
-		return err
-	}
-	if len(b) > maxAliasFile {
-		return errors.New(f.path + ": larger than 16 MB")
-	}
-	if f.info = info; f.now().Sub(info.ModTime()) < settled {
-		f.info = nil
-	}
-	t, err := parseAliases(f.path, b)
+	f.info = f.old(info)
+	t, err := parseAliases(f.path, b, f.include)
 	if err != nil {
 		return err
 	}
 	f.table.Store(&t)
 	return nil
+}
+
+// maxIncludes bounds the files that one aliases file includes.
+const maxIncludes = 1000
+
+// include reads an included file. It is looked at for changes as the file itself is.
+func (f *aliasFile) include(path string) ([]mta.Address, error) {
+	if !filepath.IsAbs(path) {
+		return nil, fmt.Errorf(":include:%s: want a path from / on", path)
+	}
+	if _, again := f.included[path]; !again && len(f.included) == maxIncludes {
+		return nil, fmt.Errorf("more than %d included files", maxIncludes)
+	}
+	b, info, err := readFile(path)
+	f.included[path] = f.old(info)
+	if err != nil {
+		return nil, err
+	}
+	return parseInclude(path, b)
+}
+
+// old returns what is known of a file, nil where its last change is so recent that another one may look like it.
+func (f *aliasFile) old(info os.FileInfo) os.FileInfo {
+	if info == nil || f.now().Sub(info.ModTime()) < settled {
+		return nil
+	}
+	return info
+}
+
+// changed says whether the file, or one that it includes, may be another than the one that was read.
+func (f *aliasFile) changed() (bool, error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return false, err
+	}
+	if !same(info, f.info) {
+		return true, nil
+	}
+	for path, before := range f.included {
+		info, err := os.Stat(path)
+		if err != nil || !same(info, before) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func same(a, b os.FileInfo) bool {
+	return b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// readFile returns a file's content, and what is known of the file as soon as that is.
+func readFile(path string) ([]byte, os.FileInfo, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would make us wait
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, info, fmt.Errorf("%s: not a regular file", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(file, maxAliasFile+1))
+	if err == nil && len(b) > maxAliasFile {
+		err = errors.New(path + ": larger than 16 MB")
+	}
+	return b, info, err
+}
+
+// owner returns the address owner-LIST of a list, where there is an alias of that name: then reports on its members go
+// there, and not to those who write to the list (RFC 5321 3.9.2).
+func (f *aliasFile) owner(list mta.Address, d *domain) mta.Address {
+	if f.lookup(list) == nil {
+		base, _, ok := cutDelimiter(list, d)
+		if !ok || f.lookup(base) == nil {
+			return mta.Address{}
+		}
+		list = base
+	}
+	list.Local = "owner-" + list.Local
+	if f.lookup(list) == nil {
+		return mta.Address{}
+	}
+	return list
 }

@@ -9,7 +9,7 @@ type Kind uint8
 const (
 	Deferred Kind = iota // Reply, Cause
 	Mailbox              // Login, Folder
-	Alias                // Members
+	Alias                // Members, Owner
 	Remote               // Dest
 	Discard              // accepted and thrown away, as a [[route]] says
 	Refused              // Reply
@@ -25,6 +25,7 @@ type Decision struct {
 	Login   mta.Address // whose mailbox: the user's address as the directory has it
 	Folder  string      // what stood behind the delimiter, "" = none; a hint, as the folder need not exist
 	Members []Member    // at least one, without duplicates
+	Owner   mta.Address // of an Alias: who hears of members that cannot be reached; the zero Address = the sender
 	Dest    mta.Destination
 	Reply   mta.Reply // what the sender may be told
 	Cause   error     // local detail, for the log alone

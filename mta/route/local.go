@@ -22,7 +22,11 @@ func (r *Router) local(ctx context.Context, a mta.Address, d *domain) Decision {
 	if f.Kind != Alias {
 		return f.Decision
 	}
-	return r.expand(ctx, a, f.targets)
+	dec := r.expand(ctx, a, f.targets)
+	if dec.Kind == Alias && d.aliases != nil {
+		dec.Owner = d.aliases.owner(a, d)
+	}
+	return dec
 }
 
 // find looks under an address, without expanding what it finds.
@@ -37,7 +41,7 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 			return f
 		}
 	}
-	if isPostmaster(a) {
+	if r.isLastResort(a) {
 		return r.postmaster(ctx, a)
 	}
 	if !d.CatchAll.IsNull() {
@@ -99,7 +103,7 @@ func (r *Router) mailbox(ctx context.Context, a mta.Address, d *domain) Decision
 		dec.Folder = folder
 		return dec
 	}
-	if isPostmaster(a) {
+	if r.isLastResort(a) {
 		return Decision{Kind: Mailbox, Login: mta.Address{Local: "postmaster", Domain: r.opt.Hostname}}
 	}
 	return unknownUser()

@@ -71,7 +71,7 @@ func (o *owner) behind(ctx context.Context, a mta.Address, d *domain) ([]mta.Add
 		}
 	}
 	switch {
-	case isPostmaster(a):
+	case o.r.isLastResort(a):
 		return []mta.Address{o.r.opt.Postmaster}, nil
 	case !d.CatchAll.IsNull():
 		return []mta.Address{d.CatchAll}, nil

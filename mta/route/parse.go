@@ -47,7 +47,9 @@ type aliasEntry struct {
 // parseAliases reads the form of aliases(5): "name: target, target", a line that begins with a blank continues the one
 // before it, "#" begins a comment line. Names and targets may be quoted. All faults are in the error, each as
 // path:line: what is wrong.
-func parseAliases(path string, b []byte) (aliasTable, error) {
+//
+// Include reads a file that a target names with :include:.
+func parseAliases(path string, b []byte, include includer) (aliasTable, error) {
 	t, lines := aliasTable{}, map[mta.Address]int{}
 	var faults []error
 	more := 0
@@ -59,7 +61,7 @@ func parseAliases(path string, b []byte) (aliasTable, error) {
 		faults = append(faults, fmt.Errorf("%s:%d: %w", path, line, err))
 	}
 	for _, e := range aliasEntries(b, fault) {
-		name, targets, err := parseEntry(e.text)
+		name, targets, err := parseEntry(e.text, include)
 		if err != nil {
 			fault(e.line, err)
 			continue
@@ -109,7 +111,7 @@ func aliasEntries(b []byte, fault func(int, error)) []aliasEntry {
 	return list
 }
 
-func parseEntry(s string) (name mta.Address, targets []mta.Address, err error) {
+func parseEntry(s string, include includer) (name mta.Address, targets []mta.Address, err error) {
 	name, rest, err := parseName(s, ":")
 	rest, ok := strings.CutPrefix(rest, ":")
 	switch {
@@ -118,19 +120,8 @@ func parseEntry(s string) (name mta.Address, targets []mta.Address, err error) {
 	case !ok:
 		return name, nil, errors.New(`want "name: target, target"`)
 	}
-	for rest = trimBlanks(rest); rest != ""; {
-		var v mta.Address
-		if v, rest, err = parseTarget(rest); err != nil {
-			return name, nil, err
-		}
-		if len(targets) == MaxMembers {
-			return name, nil, fmt.Errorf("more than %d targets", MaxMembers)
-		}
-		targets = append(targets, v)
-		if rest, ok = strings.CutPrefix(rest, ","); !ok && rest != "" {
-			return name, nil, fmt.Errorf("want a comma before %.40q", rest)
-		}
-		rest = trimBlanks(rest)
+	if targets, err = parseTargets(rest, include); err != nil {
+		return name, nil, err
 	}
 	if len(targets) == 0 {
 		return name, nil, fmt.Errorf("%s has no target", name)
@@ -138,16 +129,85 @@ func parseEntry(s string) (name mta.Address, targets []mta.Address, err error) {
 	return foldAddress(name), targets, nil
 }
 
+// includer returns the targets that a file lists.
+type includer func(path string) ([]mta.Address, error)
+
+// parseTargets reads a list of targets. Without an includer there may be no :include: among them.
+func parseTargets(rest string, include includer) (targets []mta.Address, err error) {
+	for rest = trimBlanks(rest); rest != ""; rest = trimBlanks(rest) {
+		var more []mta.Address
+		if path, behind, ok := cutInclude(rest); ok && include != nil {
+			more, err = include(path)
+			rest = behind
+		} else {
+			more = make([]mta.Address, 1)
+			more[0], rest, err = parseTarget(rest)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if targets = append(targets, more...); len(targets) > MaxMembers {
+			return nil, fmt.Errorf("more than %d targets", MaxMembers)
+		}
+		var ok bool
+		if rest, ok = strings.CutPrefix(rest, ","); !ok && rest != "" {
+			return nil, fmt.Errorf("want a comma before %.40q", rest)
+		}
+	}
+	return targets, nil
+}
+
+const includeWord = ":include:"
+
+// cutInclude takes :include:/path, which may be in quotes, off the front of s.
+func cutInclude(s string) (path, rest string, ok bool) {
+	end := ","
+	if strings.HasPrefix(s, `"`) {
+		s, end = s[1:], `"`
+	}
+	if len(s) < len(includeWord) || !strings.EqualFold(s[:len(includeWord)], includeWord) {
+		return "", "", false
+	}
+	s = s[len(includeWord):]
+	path, rest, _ = strings.Cut(s, end)
+	if rest = s[len(path):]; end == `"` {
+		rest = strings.TrimPrefix(rest, end)
+	}
+	return trimBlanks(path), trimBlanks(rest), true
+}
+
+// parseInclude reads an included file: lists of targets, each on a line of its own, and comments behind "#".
+func parseInclude(path string, b []byte) ([]mta.Address, error) {
+	var all []mta.Address
+	n := 0
+	for raw := range bytes.Lines(b) {
+		n++
+		line := trimBlanks(string(bytes.TrimRight(raw, "\r\n")))
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		list, err := parseTargets(line, nil)
+		if err == nil && len(all)+len(list) > MaxMembers {
+			err = fmt.Errorf("more than %d targets", MaxMembers)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
 // parseTarget reads an address, and names the forms of aliases(5) that are no address.
 func parseTarget(s string) (v mta.Address, rest string, err error) {
 	plain := strings.TrimPrefix(s, `"`)
 	switch {
 	case strings.HasPrefix(plain, "|"):
-		return v, "", errors.New("programs are not built in this version")
+		return v, "", errors.New("programs are not built in this version: use an address")
 	case strings.HasPrefix(plain, "/"):
 		return v, "", errors.New("delivery to files is not possible; use an address")
 	case len(plain) >= 9 && strings.EqualFold(plain[:9], ":include:"):
-		return v, "", errors.New(":include: is not possible; list the addresses here")
+		return v, "", errors.New(":include: is not possible inside an included file")
 	}
 	if v, rest, err = parseName(s, ","); err != nil {
 		err = fmt.Errorf("target: %w", err)

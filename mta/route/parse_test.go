@@ -1,11 +1,21 @@
 package route
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
+
+// included stands for the files that an aliases file includes.
+func included(path string) ([]mta.Address, error) {
+	text, ok := map[string]string{"/list": "# members\na, b@d.test\n\n  c\n", "/bad": "a\n\n:include:/list\n"}[path]
+	if !ok {
+		return nil, errors.New("/gone is gone")
+	}
+	return parseInclude(path, []byte(text))
+}
 
 func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
@@ -16,8 +26,9 @@ func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 		{"a: |/bin/sh\n", "f:1: programs are not built"},
 		{"a: \"|/bin/sh -c x\"\n", "f:1: programs are not built"},
 		{"a: /var/mail/x\n", "f:1: delivery to files"},
-		{"a: b, :include:/etc/list\n", "f:1: :include: is not possible"},
-		{"a: \":INCLUDE:/etc/list\"\n", "f:1: :include: is not possible"},
+		{"a: b, :include:/gone\n", "f:1: /gone is gone"},
+		{"a: \":INCLUDE:/bad\"\n", "f:1: /bad:3: :include: is not possible"},
+		{"a: \":include:/list\" b\n", "f:1: want a comma"},
 		{"a: b c\n", "f:1: target:"},
 		{"a: b,\n\n\tc d\n", "f:1: target:"},
 		{"a: \"b\n", "f:1: target: quotation mark"},
@@ -29,19 +40,19 @@ func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 		{"no colon on the line\n", `f:1: want "name: target`},
 		{"\"a: b\n", "f:1: name: quotation mark"},
 	} {
-		_, err := parseAliases("f", []byte(c.text))
+		_, err := parseAliases("f", []byte(c.text), included)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
 		}
 	}
-	_, err := parseAliases("f", []byte(strings.Repeat("bad\n", 1000)))
+	_, err := parseAliases("f", []byte(strings.Repeat("bad\n", 1000)), included)
 	if err == nil || !strings.Contains(err.Error(), "950 more faults") || strings.Count(err.Error(), "\n") > maxAliasFaults {
 		t.Errorf("1000 faults: got %.200s", err)
 	}
 }
 
 func TestGoodAliasesFile(t *testing.T) {
-	table, err := parseAliases("f", []byte("# c\r\na : b , c@d.test,\r\n# between\r\n\t\"x, y\"@d.test\n\n\"q:r\": b\nÄ: ü@bücher.test\nlast: b"))
+	table, err := parseAliases("f", []byte("# c\r\na : b , c@d.test,\r\n# between\r\n\t\"x, y\"@d.test\n\n\"q:r\": b\nÄ: ü@bücher.test\nlist: z, :include:/list, \":INCLUDE: /list\" , y\nlast: b"), included)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +63,7 @@ func TestGoodAliasesFile(t *testing.T) {
 		{mta.Address{Local: "A", Domain: "e.test"}, `b@e.test c@d.test "x, y"@d.test`},
 		{mta.Address{Local: "q:r", Domain: "e.test"}, "b@e.test"},
 		{mta.Address{Local: "Ä", Domain: "e.test"}, "ü@xn--bcher-kva.test"},
+		{mta.Address{Local: "list", Domain: "e.test"}, "z@e.test a@e.test b@d.test c@e.test a@e.test b@d.test c@e.test y@e.test"},
 		{mta.Address{Local: "last", Domain: "e.test"}, "b@e.test"},
 		{mta.Address{Local: "none", Domain: "e.test"}, ""},
 	} {
@@ -68,11 +80,11 @@ func TestGoodAliasesFile(t *testing.T) {
 // FuzzAliases checks that whatever a file says, every target is an address that a transaction can carry, and that
 // every fault has a line.
 func FuzzAliases(f *testing.F) {
-	for _, s := range []string{"a: b\n", "a: b,\n c@d.test\n", "\"a b\": \"|x\"\n", ":\n", "a:\"\\", "a: b\na: c\n"} {
+	for _, s := range []string{"a: b\n", "a: b,\n c@d.test\n", "\"a b\": \"|x\"\n", ":\n", "a:\"\\", "a: b\na: c\n", "a: :include:/list, \":include:/gone\""} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		table, err := parseAliases("f", b)
+		table, err := parseAliases("f", b, included)
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				if !strings.HasPrefix(line, "f:") {

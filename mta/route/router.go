@@ -41,6 +41,7 @@ type Route struct {
 type Options struct {
 	Hostname   string      // where <postmaster> lives
 	Postmaster mta.Address // who gets postmaster's mail in a domain without one
+	Origin     string      // the domain of this machine's users: there, and at Hostname, root is postmaster where it is nobody else
 	Domains    []Domain
 	Routes     []Route
 	SmartHost  mta.Destination // the zero Destination: none
@@ -53,8 +54,9 @@ type Options struct {
 
 // Router decides. It is safe for use by many goroutines.
 type Router struct {
-	opt     Options
-	domains map[string]*domain
+	opt          Options
+	domains      map[string]*domain
+	host, origin string // in A-labels; of a domain alias, the domain
 }
 
 type domain struct {
@@ -98,6 +100,13 @@ func New(o Options) (*Router, error) {
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
+	}
+	for _, v := range []struct {
+		of   string
+		into *string
+	}{{o.Hostname, &r.host}, {o.Origin, &r.origin}} {
+		a, _ := r.canonical(mta.Address{Domain: v.of})
+		*v.into = a.Domain
 	}
 	return r, nil
 }
@@ -201,3 +210,9 @@ func (t Route) matches(name string) bool {
 }
 
 func isPostmaster(a mta.Address) bool { return strings.EqualFold(a.Local, "postmaster") }
+
+// isLastResort says whether mail to an address always has a reader: postmaster (RFC 5321 4.5.1), and root of this machine,
+// whose mail is its own programs'.
+func (r *Router) isLastResort(a mta.Address) bool {
+	return isPostmaster(a) || strings.EqualFold(a.Local, "root") && (a.Domain == r.host || a.Domain == r.origin)
+}

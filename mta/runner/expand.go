@@ -11,11 +11,15 @@ import (
 
 // expand makes an alias's members recipients: those on this host of this message, the others of a forward. A member
 // that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's.
-func (v *visit) expand(i int, all []route.Member) {
+func (v *visit) expand(i int, d route.Decision) {
 	var members, off []mta.Recipient
-	wishes, tell := v.wishes(&v.rcpts[i], len(all))
-	for _, m := range all {
+	wishes, tell := v.wishes(&v.rcpts[i], len(d.Members))
+	list := !d.Owner.IsNull() && !v.env.Sender.IsNull()
+	for _, m := range d.Members {
 		r := wishes
+		if list && m.Kind == route.Remote {
+			r = mta.Recipient{} // the owner wants reports, and the sender's wishes do not count (RFC 3461 5.2.7.3)
+		}
 		r.Address = m.Address
 		switch m.Kind {
 		case route.Discard:
@@ -27,7 +31,10 @@ func (v *visit) expand(i int, all []route.Member) {
 	}
 	var forward spool.Build
 	if len(off) > 0 {
-		forward = v.forward(off)
+		forward = v.forward(off, v.env.Sender)
+		if list {
+			forward = v.forward(off, d.Owner)
+		}
 	}
 	child, err := v.store.Expand(v.m, i, members, tell, forward)
 	if err != nil && child == nil && forward != nil {
@@ -75,17 +82,21 @@ func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell strin
 	return of, tellExpanded
 }
 
-// forward builds the message for members off this host: the same content, trace and sender.
-func (v *visit) forward(off []mta.Recipient) spool.Build {
+// forward builds the message for members off this host: the same content and trace.
+func (v *visit) forward(off []mta.Recipient, sender mta.Address) spool.Build {
 	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
 		if _, err := io.Copy(w, io.NewSectionReader(v.load.Content, 0, v.load.Size)); err != nil {
 			return nil, err
 		}
 		p := v.env
-		return &mta.Envelope{
-			Role: mta.RoleForward, Sender: p.Sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
+		e := &mta.Envelope{
+			Role: mta.RoleForward, Sender: sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
 			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, DeliverBy: p.DeliverBy, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
 			Prepend: p.Prepend, Cut: p.Cut,
-		}, nil
+		}
+		if sender != p.Sender { // these are the sender's words to whom reports go to
+			e.Ret, e.EnvID = "", ""
+		}
+		return e, nil
 	}
 }

@@ -116,6 +116,7 @@ func (e *events) String() string {
 type router struct {
 	mu      sync.Mutex // guards what follows
 	aliases map[string][]string
+	owner   mta.Address // of all of them
 	gone    map[string]bool
 	relay   mta.Destination
 }
@@ -127,7 +128,7 @@ func (r *router) Route(ctx context.Context, a mta.Address) route.Decision {
 	if members == nil {
 		return r.Final(ctx, a)
 	}
-	d := route.Decision{Kind: route.Alias}
+	d := route.Decision{Kind: route.Alias, Owner: r.owner}
 	for _, m := range members {
 		to := address(m)
 		d.Members = append(d.Members, route.Member{Address: to, Decision: r.Final(ctx, to)})

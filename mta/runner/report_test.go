@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,6 +138,35 @@ func TestAliasBecomesItsMembersAndAForward(t *testing.T) {
 			if e := g.Envelope; e.Role != mta.RoleForward || e.Sender.String() != "sender@here.test" || e.ID != id.Child('X', 0) || e.Size != g.Size {
 				t.Errorf("forward's envelope: %+v", e)
 			}
+		}
+	})
+}
+
+// TestReportsOfAListGoToItsOwner: a member off this host that fails is the owner's affair, and no word of it goes to who
+// wrote to the list; a report that goes to a list keeps its null sender.
+func TestReportsOfAListGoToItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.router.aliases["list@here.test"] = []string{"alice@here.test", "x@far.test"}
+		w.router.owner = address("owner-list@here.test")
+		w.begin()
+		defer w.close()
+		w.send("sender@here.test", "list@here.test")
+		w.send("", "list@here.test")
+		w.until("finished", time.Hour, w.idle)
+		w.remote.mu.Lock()
+		defer w.remote.mu.Unlock()
+		var senders []string
+		for _, g := range w.remote.got {
+			e := g.Envelope
+			senders = append(senders, "<"+e.Sender.String()+">")
+			if own := e.Sender == w.router.owner; own != (e.Rcpts[0].ORcpt == "") || own && e.Rcpts[0].Notify != "" {
+				t.Errorf("from <%s>: the recipient's wishes are %+v", e.Sender, e.Rcpts[0])
+			}
+		}
+		slices.Sort(senders)
+		if got, want := strings.Join(senders, " "), "<> <owner-list@here.test>"; got != want {
+			t.Errorf("forwarded from %s, want %s", got, want)
 		}
 	})
 }

@@ -91,7 +91,7 @@ func (v *visit) recipient(i int, remote *grouping) {
 	case route.Mailbox:
 		v.deliver(i, d)
 	case route.Alias:
-		v.expand(i, d.Members)
+		v.expand(i, d)
 	case route.Remote:
 		remote.add(d.Dest, i)
 	case route.Discard:

@@ -1,0 +1,126 @@
+package route_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/route"
+)
+
+func TestListHasItsOwner(t *testing.T) {
+	o := options(t)
+	o.Domains[1].Aliases = write(t, "list: a@far.test, b@far.test\nowner-list: alice\nother: a@far.test\nowner-fwd: alice\nowner-owner-list: bob\n")
+	o.Domains[2].Aliases = ""
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ to, owner string }{
+		{"other@example.test", ""},
+		{"fwd@example.test", ""}, // a user who forwards is no list
+		{"list@example.test", "owner-list@example.test"},
+		{"LIST+x@aka.test", "owner-list@example.test"},
+		{"owner-list@example.test", ""}, // one mailbox is no alias
+	} {
+		if d := r.Route(t.Context(), addr(c.to)); !strings.EqualFold(d.Owner.String(), c.owner) {
+			t.Errorf("%s: got owner %q, want %q", c.to, d.Owner, c.owner)
+		}
+	}
+}
+
+func TestRootIsAlwaysThere(t *testing.T) {
+	o := options(t)
+	o.Origin = "aka.test"
+	o.Postmaster = addr("alice@example.test")
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ to, want string }{
+		{"root@other.test", "mailbox erin@other.test"}, // its catch_all
+		{"root@backup.test", "refused 550 5.1.1"},
+		{"root@host.test", "mailbox alice@example.test"},
+		{"Root@example.test", "mailbox alice@example.test"},
+		{"root@aka.test", "mailbox alice@example.test"},
+	} {
+		if got := show(r.Route(t.Context(), addr(c.to))); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.to, got, c.want)
+		}
+	}
+	o.Origin, o.Postmaster = "", addr("nobody@example.test")
+	if r, err = route.New(o); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := show(r.Route(t.Context(), addr("root@host.test"))), "mailbox postmaster@host.test"; got != want {
+		t.Errorf("root without a postmaster: got %s, want %s", got, want)
+	}
+	if got, want := show(r.Route(t.Context(), addr("root@example.test"))), "refused 550 5.1.1"; got != want {
+		t.Errorf("root elsewhere: got %s, want %s", got, want)
+	}
+}
+
+func TestCheckFindsWhatIsWrongWithAliases(t *testing.T) {
+	o := options(t)
+	o.Domains[1].Aliases = write(t, "ok: alice, x@far.test\nring1: ring2\nring2: ring1\nself: self\ngone: nobody\nhalf: alice, nobody, a@bad.test\nx@elsewhere.test: alice\nx@aka.test: nobody\n")
+	o.Domains[2].Aliases = ""
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(r.Check(t.Context()), "\n") + "\n"
+	for _, want := range []string{
+		"alias ring1@example.test: alias loop: ring2@example.test leads back to ring1@example.test\n",
+		"alias ring2@example.test: ",
+		"alias self@example.test: ",
+		"alias gone@example.test: no such user here\n",
+		"alias half@example.test: nobody@example.test: no such user here\n",
+		"alias half@example.test: a@bad.test: no\n",
+		"alias x@elsewhere.test: elsewhere.test is no domain of this host\n",
+		"alias x@example.test: no such user here\n",
+	} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("no %q, or more than one, in\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 8 {
+		t.Errorf("got %d faults, want 8:\n%s", n, got)
+	}
+}
+
+func TestChangedIncludeIsSeen(t *testing.T) {
+	o := options(t)
+	list := filepath.Join(t.TempDir(), "list")
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("alice\n")
+	o.Domains[1].Aliases = write(t, "new: :include:"+list+"\n")
+	now := time.Now().Add(time.Hour) // all of it has long settled
+	o.Now = func() time.Time { return now }
+	reports := 0
+	o.AliasError = func(error) { reports++ }
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ text, want string }{
+		{"alice\n", "mailbox alice@example.test"},
+		{"x@far.test, # no comment here\n", "mailbox alice@example.test"},
+		{"xx@far.test\n", "alias [xx@far.test remote far.test]"},
+	} {
+		put(c.text)
+		now = now.Add(time.Second)
+		if got := show(r.Route(t.Context(), addr("new@example.test"))); got != c.want {
+			t.Errorf("%q: got %s, want %s", c.text, got, c.want)
+		}
+	}
+	if reports != 1 {
+		t.Errorf("got %d reports, want 1", reports)
+	}
+}
