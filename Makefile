@@ -96,6 +96,7 @@ install: all
 	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
 	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5
 	install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5
+	install -m 0644 mta/maillog/posthouse-log.5 $(DESTDIR)$(MANDIR)/man5/posthouse-log.5
 	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for d in sysusers.d tmpfiles.d; do install -m 0644 etc/$$d/posthouse.conf $(DESTDIR)$(PREFIX)/lib/$$d/posthouse.conf; done
 	install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/posthouse.toml
