@@ -26,13 +26,19 @@ func (s *session) bdat(args string) mta.Reply {
 		s.o.Log.SMTPRejected(s.who(), "data", "", "", "", r)
 		return r
 	}
-	failed := s.tx.chunks != nil && s.tx.chunks.failed
+	again, failed := s.tx.chunks != nil, s.tx.chunks != nil && s.tx.chunks.failed
 	r := s.beginChunk()
 	c := s.tx.chunks
 	if r.Code != 0 {
 		c = &chunks{arrival: &arrival{dropped: true}, from: dot.NewChunkReader(dot.ReaderOptions{})}
 	}
-	s.c.enter(inContent)
+	if !again {
+		s.c.enter(inContent)
+	} else if err := s.c.resume(); err != nil {
+		s.c.enter(inCommand)
+		s.fail(err)
+		return mta.Reply{}
+	}
 	out := s.enlarge()
 	c.from.Next(s.br, size, last)
 	if err = s.receive(c.arrival, c.from, out); err == nil && r.Code == 0 {

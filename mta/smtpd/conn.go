@@ -41,7 +41,7 @@ type conn struct {
 	end  time.Time
 
 	rate  int64
-	since time.Time // the start of the present rate window
+	since time.Time // the start of the present rate window; the chunks of a message share it
 	got   int64     // octets in it
 
 	mu    sync.Mutex // guards what the server's goroutine touches too: below, and the deadlines
@@ -97,18 +97,26 @@ func (c *conn) arm(patience time.Time) error {
 		d = c.end
 	}
 	if c.phase == inContent && c.rate > 0 {
-		now := time.Now()
-		if now.Sub(c.since) >= rateWindow {
-			if c.got < c.rate*int64(rateWindow/time.Second) {
-				return errTooSlow
-			}
-			c.since, c.got = now, 0
+		if err := c.paced(time.Now()); err != nil {
+			return err
 		}
 		if w := c.since.Add(rateWindow); w.Before(d) {
 			d = w
 		}
 	}
 	return c.SetReadDeadline(d)
+}
+
+// paced begins a new rate window where one is over; errTooSlow when too little came in it. The caller holds mu.
+func (c *conn) paced(now time.Time) error {
+	if c.rate <= 0 || now.Sub(c.since) < rateWindow {
+		return nil
+	}
+	if c.got < c.rate*int64(rateWindow/time.Second) {
+		return errTooSlow
+	}
+	c.since, c.got = now, 0
+	return nil
 }
 
 // overdue says why a deadline has passed; nil when it was only the end of a rate window.
@@ -135,6 +143,15 @@ func (c *conn) enter(p phase) {
 	if p == inContent {
 		c.since, c.got = time.Now(), 0
 	}
+}
+
+// resume goes back to the content that came before: what the client let pass in between counts as content's time, or it
+// could hold a session with a chunk of one octet now and then.
+func (c *conn) resume() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phase = inContent
+	return c.paced(time.Now()) // not only when something is read: a little chunk comes together with its command
 }
 
 // told leaves inCommit: the message's reply is on its way.

@@ -118,6 +118,7 @@ func (s *session) senderDomain(domain string) mta.Reply {
 	case dns.Permanent(err):
 		return reply(550, "5.1.8", "The sender's domain does not exist, or takes no mail")
 	}
+	s.o.Log.SMTPLookupFailed(s.who(), domain, err)
 	return reply(451, "4.4.3", "Cannot look the sender's domain up now, try again later")
 }
 

@@ -163,6 +163,28 @@ func TestSlowContentIsCutByMinRate(t *testing.T) {
 	})
 }
 
+func TestSlowChunksAreCutByMinRate(t *testing.T) {
+	inBubble(t, func(o *smtpd.Options) { o.MinRate = 10 }, func(t *testing.T, ln *pipes, q *queue, _ func() error) {
+		c := newClient(t, ln)
+		c.toChunks()
+		for range 5 { // a good rate, though with pauses between chunks
+			c.send("BDAT 1024\r\n" + strings.Repeat("0123456789abcd\r\n", 64))
+			c.expect("250 2.0.0 ")
+			time.Sleep(30 * time.Second)
+		}
+		begin := time.Now()
+		for { // little chunks, each in the time that a session may be idle
+			c.send("BDAT 2\r\n\r\n")
+			if time.Since(begin) >= time.Minute {
+				c.expect("421 4.4.2 ")
+				return
+			}
+			c.expect("250 2.0.0 ")
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 func TestSessionTimeEnds(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, ln *pipes, _ *queue, _ func() error) {
 		c := newClient(t, ln)
