@@ -49,10 +49,15 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if err != nil {
 		return runner.Settings{}, b.fault("domains", err)
 	}
+	signs, err := newSigner(c)
+	if err != nil {
+		return runner.Settings{}, b.fault("domains", err)
+	}
 	out, err := b.outbound(c)
 	if err != nil {
 		return runner.Settings{}, err
 	}
+	b.tls.signs.Store(signs)
 	b.replace(out)
 	q, template := c.Queue, c.Mailboxes.Path
 	return runner.Settings{
@@ -61,6 +66,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Search:   local.Deliverer{FS: newListings(durable.OS{}), Host: c.Hostname, Sync: c.Spool.Sync},
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
+		Sign:     signs,
 		Publish:  publisher(filepath.Join(c.Run, "queue", "status")),
 		Metrics:  b.metrics.runner,
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),

@@ -23,6 +23,7 @@ type transport struct {
 	names   atomic.Pointer[names]
 	sts     *mtasts.Cache
 	results *tlsrpt.Recorder
+	signs   atomic.Pointer[signer] // for reports
 }
 
 // names is how hosts are found.
@@ -45,7 +46,7 @@ func openTransport(c *config.Config, w *spool.Writer, log *maillog.Log) (*transp
 	}
 	t.results, err = tlsrpt.Open(tlsrpt.Options{
 		Settings: reporting(c), Dir: filepath.Join(dir, "tls"), Resolver: t, TLS: tls, Dial: t.dialPublic, Log: log,
-		Mail: func(to mta.Address, content []byte) error { return enqueue(w, to, content) },
+		Mail: func(to mta.Address, content []byte) error { return t.enqueue(w, to, content) },
 	})
 	return t, err
 }
@@ -91,12 +92,19 @@ func isPublic(a netip.Addr) bool {
 }
 
 // enqueue puts a report into the queue. Nobody is told when it cannot be delivered: tomorrow brings another.
-func enqueue(w *spool.Writer, to mta.Address, content []byte) error {
+func (t *transport) enqueue(w *spool.Writer, to mta.Address, content []byte) error {
+	signature := ""
+	if s := t.signs.Load(); s != nil {
+		var err error
+		if signature, err = s.Report(content); err != nil {
+			return err
+		}
+	}
 	in := w.Begin()
 	if _, err := in.Write(content); err != nil {
 		return err
 	}
 	return in.Commit(&mta.Envelope{
-		Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: to, Notify: "NEVER"}}, Body: mta.Body7Bit, SMTPUTF8: !to.IsASCII(),
+		Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: to, Notify: "NEVER"}}, Body: mta.Body7Bit, SMTPUTF8: !to.IsASCII(), Prepend: signature,
 	})
 }

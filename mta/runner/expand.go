@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/message"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/smtp"
 	"github.com/posthouse-mail/posthouse/mta/spool"
@@ -31,9 +32,9 @@ func (v *visit) expand(i int, d route.Decision) {
 	}
 	var forward spool.Build
 	if len(off) > 0 {
-		forward = v.forward(off, v.env.Sender)
+		forward = v.forward(v.rcpts[i].Address, off, v.env.Sender)
 		if list {
-			forward = v.forward(off, d.Owner)
+			forward = v.forward(v.rcpts[i].Address, off, d.Owner)
 		}
 	}
 	child, err := v.store.Expand(v.m, i, members, tell, forward)
@@ -82,9 +83,16 @@ func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell strin
 	return of, tellExpanded
 }
 
-// forward builds the message for members off this host: the same content and trace.
-func (v *visit) forward(off []mta.Recipient, sender mta.Address) spool.Build {
+// forward builds the message for members of an alias off this host: the same content and trace, sealed.
+func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Address) spool.Build {
 	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
+		seal := ""
+		if v.set.Sign != nil {
+			var err error
+			if seal, err = v.set.Sign.Forward(alias, v.env, message.NewReader(v.env.Prepend, v.env.Cut, v.load.Content, v.load.Size)); err != nil {
+				return nil, err
+			}
+		}
 		if _, err := io.Copy(w, io.NewSectionReader(v.load.Content, 0, v.load.Size)); err != nil {
 			return nil, err
 		}
@@ -92,7 +100,7 @@ func (v *visit) forward(off []mta.Recipient, sender mta.Address) spool.Build {
 		e := &mta.Envelope{
 			Role: mta.RoleForward, Sender: sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
 			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, DeliverBy: p.DeliverBy, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
-			Prepend: p.Prepend, Cut: p.Cut,
+			Prepend: seal + p.Prepend, Cut: p.Cut,
 		}
 		if sender != p.Sender { // these are the sender's words to whom reports go to
 			e.Ret, e.EnvID = "", ""

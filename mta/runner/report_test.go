@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,53 @@ func TestReportsOfAListGoToItsOwner(t *testing.T) {
 		slices.Sort(senders)
 		if got, want := strings.Join(senders, " "), "<> <owner-list@here.test>"; got != want {
 			t.Errorf("forwarded from %s, want %s", got, want)
+		}
+	})
+}
+
+// signer signs by saying what it was given.
+type signer struct{}
+
+func (signer) Report(m []byte) (string, error) {
+	head, _, _ := strings.Cut(string(m), "\r\n\r\n")
+	return fmt.Sprintf("X-Signed: report with subject %v\r\n", strings.Contains(head, "\r\nSubject: ")), nil
+}
+
+func (signer) Forward(alias mta.Address, e *mta.Envelope, m io.Reader) (string, error) {
+	b, err := io.ReadAll(m)
+	return fmt.Sprintf("X-Signed: %s from %s, %d octets\r\n", alias, e.Sender, len(b)), err
+}
+
+func TestReportsAndForwardsAreSigned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.set.Sign = signer{}
+		w.router.aliases["list@here.test"] = []string{"x@far.test"}
+		w.remote.do = func(_ context.Context, t runner.Transaction) []mta.Outcome {
+			if t.Rcpts[0].Address.Domain == "full.test" {
+				return all(t, mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.2.2", Text: "full"})
+			}
+			return all(t, mta.Outcome{Status: mta.Delivered, Code: 250})
+		}
+		w.begin()
+		defer w.close()
+		w.send("sender@away.test", "list@here.test", "y@full.test")
+		w.until("finished", time.Hour, w.idle)
+		w.remote.mu.Lock()
+		defer w.remote.mu.Unlock()
+		got := map[string]string{}
+		for _, g := range w.remote.got {
+			first, _, _ := strings.Cut(g.Envelope.Prepend, "\r\n")
+			got[g.Rcpts[0].Address.String()] = first
+		}
+		if s := got["sender@away.test"]; s != "X-Signed: report with subject true" {
+			t.Errorf("the report has %q", s)
+		}
+		if s := got["x@far.test"]; !strings.HasPrefix(s, "X-Signed: list@here.test from sender@away.test, ") {
+			t.Errorf("the forward has %q", s)
+		}
+		if s := got["y@full.test"]; strings.Contains(s, "X-Signed") {
+			t.Errorf("what goes on as it came has %q", s)
 		}
 	})
 }

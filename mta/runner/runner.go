@@ -47,6 +47,15 @@ type Search interface {
 	Repair(ctx context.Context, r local.Request) (present bool, rc local.Receipt, err error)
 }
 
+// Signer signs what is made here. What it returns are header fields for the front of the message, each ending in CR LF; "" where
+// nobody has given it a key.
+type Signer interface {
+	// Report is for a report of this host.
+	Report(message []byte) (string, error)
+	// Forward is for a message to an alias that goes on to another host, as it will be sent.
+	Forward(alias mta.Address, e *mta.Envelope, message io.Reader) (string, error)
+}
+
 // Transaction is one message for some recipients at one destination.
 type Transaction struct {
 	Envelope *mta.Envelope
@@ -66,12 +75,13 @@ type Remote interface {
 	Site(ctx context.Context, d mta.Destination) string
 }
 
-// Settings are what a reload may change. All fields are needed, save DelayNotice, Metrics and Publish.
+// Settings are what a reload may change. All fields are needed, save DelayNotice, Metrics, Publish and Sign.
 type Settings struct {
 	Router     Router
 	Local      Local
 	Search     Search // for the start alone: nothing is delivered until it is over
 	Remote     Remote
+	Sign       Signer                                           // nil: nothing is signed
 	Mailbox    func(login mta.Address) (path string, err error) // where a user's Maildir is
 	Hostname   string                                           // reports come from it
 	Postmaster mta.Address                                      // gets double bounces

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -113,11 +114,21 @@ func (v *visit) build(to mta.Address, t spool.Telling) spool.Build {
 			r := &v.rcpts[i]
 			p.Rcpts = append(p.Rcpts, bounce.Rcpt{Recipient: r.Recipient, Action: bounce.Action(r.Tell), Outcome: r.Last})
 		}
-		eightBit, err := bounce.Build(w, p)
+		var report bytes.Buffer // its size is bounded
+		eightBit, err := bounce.Build(&report, p)
 		if err != nil {
 			return nil, err
 		}
-		e := &mta.Envelope{Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: to}}, Body: mta.Body7Bit, SMTPUTF8: p.SMTPUTF8(), RequireTLS: v.env.RequireTLS}
+		signature := ""
+		if v.set.Sign != nil {
+			if signature, err = v.set.Sign.Report(report.Bytes()); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := report.WriteTo(w); err != nil {
+			return nil, err
+		}
+		e := &mta.Envelope{Prepend: signature, Role: mta.RoleBounce, Rcpts: []mta.Recipient{{Address: to}}, Body: mta.Body7Bit, SMTPUTF8: p.SMTPUTF8(), RequireTLS: v.env.RequireTLS}
 		if eightBit {
 			e.Body = mta.Body8BitMIME
 		}
