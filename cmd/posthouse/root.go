@@ -37,6 +37,7 @@ func newRoot() *cobra.Command {
 		newFolders(),
 		newSetup(),
 		newTrace(),
+		newStatus(),
 	)
 	return root
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// text shows an overview on one screen. What comes from elsewhere is made harmless.
+func (o *overview) text(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(form string, args ...any) {
+		fmt.Fprintln(w, printableTabs(fmt.Sprintf(form, args...)))
+	}
+	for _, d := range o.Daemons {
+		up := "-"
+		if !d.Start.IsZero() {
+			up = "for " + span(o.At.Sub(d.Start))
+		}
+		line("%s\t%s\t%s\t%s", d.Name, d.State, up, d.Why)
+	}
+	line("")
+	switch q := o.Queue; {
+	case !q.Known:
+		line("queue\tunknown\tqueue-runner has not told within the last minute")
+	case q.Messages == 0:
+		line("queue\tempty")
+	default:
+		var parts []string
+		for _, s := range slices.Sorted(maps.Keys(q.Status)) {
+			parts = append(parts, fmt.Sprintf("%d %s", q.Status[s], s))
+		}
+		line("queue\t%s\toldest %s\t%s", count(q.Messages, "message"), span(o.At.Sub(q.Oldest)), strings.Join(parts, ", "))
+	}
+	for _, d := range o.Queue.Dead {
+		line("dead\t%s", d)
+	}
+	if o.Disk == nil {
+		line("spool\tunknown")
+	} else {
+		line("spool\t%s free\tof %s\t%s", octets(o.Disk.Free), octets(o.Disk.Size), o.Disk.Path)
+	}
+	for _, r := range o.Rates {
+		line("%s\t%.0f\t%.1f a minute\t%s", r.What, r.Total, r.PerMinute, r.Over)
+	}
+	if len(o.Rates) == 0 {
+		line("rates\tunknown\tno daemon has an address in [metrics] that answers")
+	}
+	line("")
+	for _, c := range o.Certificates {
+		if c.Why != "" {
+			line("certificate\tunknown\t%s", c.Why)
+		} else {
+			line("certificate\t%s left\t%s", count(c.Days, "day"), c.Path)
+		}
+	}
+	if len(o.Certificates) == 0 {
+		line("certificate\tnone")
+	}
+	switch {
+	case !o.FiltersKnown:
+		line("filters\tunknown\tsmtpd does not answer")
+	case len(o.Filters) == 0:
+		line("filters\tnone")
+	}
+	for _, f := range o.Filters {
+		line("filter %s\t%s\t%s\t%s", f.Name, f.State, count(f.Restarts, "restart"), f.Error)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case o.ErrorsWhy != "":
+		fmt.Fprintf(out, "\nerrors: unknown: %s\n", printable(o.ErrorsWhy))
+	case len(o.Errors) == 0:
+		fmt.Fprint(out, "\nerrors: none within a day\n")
+	default:
+		fmt.Fprint(out, "\nlast errors:\n")
+	}
+	for _, e := range o.Errors {
+		if _, err := fmt.Fprintf(out, "%s  %s  %s\n", moment(e.At), printable(e.Event), printable(e.Text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printableTabs is printable for a line whose tabs are ours.
+func printableTabs(s string) string {
+	cells := strings.Split(s, "\t")
+	for i := range cells {
+		cells[i] = printable(cells[i])
+	}
+	return strings.Join(cells, "\t")
+}
