@@ -55,10 +55,13 @@ func run(ctx context.Context, app *daemon.App) error {
 	}
 	defer store.Close()
 	r := runner.New(store, app.Log, set)
+	expire := &expirer{log: app.Log}
+	expire.cfg.Store(c)
 	app.OnReload(func(c *config.Config) error {
 		set, err := b.settings(c)
 		if err == nil {
 			r.Reload(set)
+			expire.cfg.Store(c)
 		}
 		return err
 	})
@@ -73,6 +76,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	g.Go(func() error { return spool.ListenTrigger(ctx, c.Spool.Path, woken) })
 	g.Go(func() error { return tls.sts.Run(ctx) })
 	g.Go(func() error { return tls.results.Run(ctx) })
+	g.Go(func() error { return expire.run(ctx) })
 	g.Go(func() error { return r.Run(ctx, woken, func() { close(ready) }) })
 	g.Go(func() error {
 		select {

@@ -107,7 +107,7 @@ type Mailboxes struct {
 	QuotaFull       string        `toml:"quota_full" default:"452" oneof:"452|552"`
 	SystemPath      string        `toml:"system_path" default:"~/Maildir"`
 	SystemMinUID    int           `toml:"system_min_uid" default:"1000" min:"1" max:"2147483647"`
-	JunkExpire      time.Duration `toml:"junk_expire" default:"0" off:"0"`
+	JunkExpire      time.Duration `toml:"junk_expire" default:"30d" min:"0" max:"3650d"`
 	Welcome         string        `toml:"welcome" off:""`
 	SystemPasswords string        `toml:"system_passwords" default:"shadow" oneof:"shadow|checkpassword" unbuilt:"checkpassword"`
 }

@@ -236,7 +236,7 @@ func TestFaults(t *testing.T) {
 
 // switchedOn is what the contract's defaults switch on and this version has not built.
 var switchedOn = []string{
-	"mailboxes.junk_expire", "srs.enabled",
+	"srs.enabled",
 }
 
 func TestTheContractIsTakenSaveWhatIsNotBuilt(t *testing.T) {

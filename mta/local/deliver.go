@@ -31,6 +31,7 @@ type Deliverer struct {
 type Request struct {
 	Mailbox     string // the Maildir
 	Folder      string // a Maildir++ folder: used when it exists, the inbox otherwise
+	MakeFolder  bool   // it is made where it is missing: a filter wants it, and no stranger has chosen its name
 	ID          mta.ID
 	Index       int // the recipient's number in the message
 	ReturnPath  mta.Address
@@ -79,10 +80,9 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 			return d.receipt(where, r.Sync)
 		}
 	}
-	if !box.Exists() {
-		if err := box.Make(); err != nil {
-			return Receipt{}, err
-		}
+	box, err := d.make(box, r)
+	if err != nil {
+		return Receipt{}, err
 	}
 	receipt, err := d.receipt(box, r.Sync)
 	if err != nil {
@@ -97,6 +97,21 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 		receipt.Synced, err = false, nil
 	}
 	return receipt, err
+}
+
+// make makes what is missing of the mailbox, and the folder where that is wanted.
+func (d Deliverer) make(box maildir.Mailbox, r Request) (maildir.Mailbox, error) {
+	if !box.Exists() {
+		if err := box.Make(); err != nil {
+			return box, err
+		}
+	}
+	path, err := maildir.FolderPath(r.Mailbox, r.Folder)
+	if err != nil || !r.MakeFolder || path == box.Path {
+		return box, nil // a name that no folder can have is that of one which does not exist
+	}
+	folder := maildir.Mailbox{FS: d.FS, Path: path}
+	return folder, folder.MakeFolder()
 }
 
 // Repair looks for the file that an earlier run may have delivered: present says that it is there and whole, completed

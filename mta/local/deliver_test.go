@@ -284,3 +284,24 @@ func TestSyncEachMakesADeliveryLastAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestFilterGetsItsFolder: one that is not there is made, with what Courier knows it by; one that a sender has chosen is not.
+func TestFilterGetsItsFolder(t *testing.T) {
+	p := newPost(t)
+	r := request("x\r\n")
+	r.Folder = "Junk"
+	p.mustDeliver(r)
+	p.only("/mail/bob/new")
+	r.ID, r.MakeFolder = "0A00000000000AAB", true
+	p.mustDeliver(r)
+	r.Look = true
+	p.mustDeliver(r)
+	p.only("/mail/bob/.Junk/new")
+	p.only("/mail/bob/new")
+	if _, err := p.d.FS.Stat("/mail/bob/.Junk/maildirfolder"); err != nil {
+		t.Error(err)
+	}
+	r.ID, r.Folder, r.Mailbox = "0A00000000000AAC", "../x", "/mail/carol"
+	p.mustDeliver(r)
+	p.only("/mail/carol/new")
+}

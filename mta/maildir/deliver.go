@@ -153,6 +153,24 @@ func (b Mailbox) Make() error {
 	return b.makeDir(filepath.Join(b.Path, dirNew))
 }
 
+// folderMark is the file by which Courier and others know a folder of a Maildir++.
+const folderMark = "maildirfolder"
+
+// MakeFolder is Make for a folder of a Maildir++.
+func (b Mailbox) MakeFolder() error {
+	if err := b.makeDir(b.Path); err != nil {
+		return err
+	}
+	f, err := b.FS.Create(filepath.Join(b.Path, folderMark), 0o640)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return b.Make()
+}
+
 // makeDir makes a folder and those above it.
 func (b Mailbox) makeDir(path string) error {
 	err := b.FS.Mkdir(path, 0o770)

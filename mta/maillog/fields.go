@@ -49,6 +49,8 @@ var journalNames = map[string]string{
 	"parent":    "PARENT_ID",
 	"op":        "OPERATION",
 	"running":   "RUNNING",
+	"mailbox":   "MAILBOX",
+	"removed":   "REMOVED",
 	"saved":     "SAVED_AS",
 	"offset":    "OFFSET",
 	"length":    "LENGTH",

@@ -112,6 +112,16 @@ func (l *Log) QueueResumed(op string) {
 	l.event(slog.LevelInfo, "resumed", slog.String("op", op))
 }
 
+// MailboxExpired (expired, info): messages were removed that had been in a mailbox's Junk and Trash for junk_expire; of a fault
+// (error) nobody but the log tells. Fields: mailbox, removed (how many), err.
+func (l *Log) MailboxExpired(mailbox string, removed int, err error) {
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelError
+	}
+	l.event(level, "expired", slog.String("mailbox", mailbox), slog.Int("removed", removed), slog.Any("err", err))
+}
+
 // QueueCut (cut, warn): deliveries were still under way when the time to end was over; they are broken off and made
 // again after the next start. Fields: running (how many).
 func (l *Log) QueueCut(running int) {

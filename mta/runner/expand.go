@@ -63,7 +63,7 @@ func (v *visit) expand(i int, d route.Decision) {
 // takes the alias's place; of several none reports success, and the sender who asked for that is told of the
 // expansion.
 func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell string) {
-	of = mta.Recipient{Notify: r.Notify, ORcpt: r.ORcpt}
+	of = mta.Recipient{Notify: r.Notify, ORcpt: r.ORcpt, Folder: r.Folder}
 	if of.ORcpt == "" && r.Address.IsASCII() {
 		of.ORcpt = "rfc822;" + smtp.EncodeXtext(r.Address.String())
 	} else if of.ORcpt == "" {

@@ -1,0 +1,55 @@
+package maildir
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Expire removes the messages in a Maildir, or in a folder of one, that have been there and unchanged since before a time, and
+// returns how many those were. What counts is the time of the last change of the file's own record (ctime): a message comes
+// into a folder by a new name, and its mtime tells of its delivery into another. Neither a link nor what is no message is
+// touched; a Maildir that is not there has none.
+func Expire(path string, before time.Time) (removed int, err error) {
+	for _, name := range []string{dirNew, dirCur} {
+		n, err := expire(path, name, before)
+		removed += n
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+func expire(path, name string, before time.Time) (removed int, err error) {
+	f, err := openFolder(path, name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.close()
+	err = f.each(func(d dirent) error {
+		if !d.mayBeFile() || d.name[0] == '.' {
+			return nil
+		}
+		var st unix.Stat_t
+		switch err := unix.Fstatat(f.fd, string(d.name), &st, unix.AT_SYMLINK_NOFOLLOW); {
+		case errors.Is(err, unix.ENOENT):
+			return nil // a reader was quicker
+		case err != nil:
+			return f.fault("stat", string(d.name), err)
+		case st.Mode&unix.S_IFMT != unix.S_IFREG || !time.Unix(st.Ctim.Unix()).Before(before):
+			return nil
+		}
+		switch err := unix.Unlinkat(f.fd, string(d.name), 0); {
+		case errors.Is(err, unix.ENOENT):
+			return nil
+		case err != nil:
+			return f.fault("remove", string(d.name), err)
+		}
+		removed++
+		return nil
+	})
+	return removed, err
+}
