@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,8 +25,21 @@ func newCheck() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	path := cmd.Flags().StringP("config", "c", config.DefaultPath, "the configuration `FILE`")
+	published := cmd.Flags().Bool("dns", false, "also compare what DNS and others say of this host with what they should say")
+	asJSON := cmd.Flags().Bool("json", false, "with --dns: its findings as JSON")
+	probe := cmd.Flags().String("probe", "gmail.com", "with --dns: a `DOMAIN` whose mail server shows whether port 25 can be reached; empty: none")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return check(*path, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		out, errOut := cmd.OutOrStdout(), cmd.ErrOrStderr()
+		if *asJSON && !*published {
+			return &codedError{exitUsage, errors.New("--json is for the findings of --dns")}
+		}
+		if *asJSON {
+			out = errOut
+		}
+		if err := check(*path, out, errOut); err != nil || !*published {
+			return err
+		}
+		return checkPublished(cmd.Context(), *path, *probe, *asJSON, cmd.OutOrStdout(), errOut)
 	}
 	return cmd
 }
