@@ -7,6 +7,10 @@ MANDIR     = $(PREFIX)/share/man
 DESTDIR    =
 BIN        = bin
 
+# Of the programs and the packages; begins with a digit.
+VERSION   := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || git log -1 --format='0.0.0~git%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.0.0)
+LDFLAGS    = -s -X github.com/posthouse-mail/posthouse/mta/daemon.version=$(VERSION)
+
 GO       = go
 PROGRAMS = smtpd queue-runner pop3d posthouse sendmail
 PAGES    = $(wildcard cmd/*/*.8 mta/*/*.5)
@@ -26,7 +30,7 @@ all: $(PROGRAMS)
 
 # Go knows best what is out of date.
 $(PROGRAMS):
-	$(GO) build -trimpath -ldflags=-s -o $(BIN)/$@ ./cmd/$@
+	$(GO) build -trimpath -ldflags="$(LDFLAGS)" -o $(BIN)/$@ ./cmd/$@
 
 # make demo ONCE=1 ends after the round trip.
 demo: all
@@ -100,14 +104,13 @@ install: all
 	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for d in sysusers.d tmpfiles.d; do install -m 0644 etc/$$d/posthouse.conf $(DESTDIR)$(PREFIX)/lib/$$d/posthouse.conf; done
 	install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/posthouse.toml
-	GOARCH= $(GO) build -trimpath -ldflags=-s -o $(BIN)/complete ./cmd/posthouse
+	GOARCH= $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o $(BIN)/complete ./cmd/posthouse
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
 	$(BIN)/complete completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/posthouse
 	$(BIN)/complete completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_posthouse
 	$(BIN)/complete completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/posthouse.fish
 
-# Packages for Debian and its kin, and for Fedora and its kin, in PACKAGES. VERSION begins with a digit.
-VERSION    = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || git log -1 --format='0.0.0~git%cd.%h' --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.0.0)
+# Packages for Debian and its kin, and for Fedora and its kin, in PACKAGES.
 MAINTAINER = Posthouse maintainers <posthouse-mail@users.noreply.github.com>
 PACKAGES   = bin/packages
 ARCHS      = amd64 arm64
@@ -124,7 +127,7 @@ MTA_LINKS = $(SBINDIR)/sendmail $(PREFIX)/lib/sendmail $(PREFIX)/bin/mailq $(PRE
 install: install-sendmail
 install-sendmail: all
 	install -d $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)/man8
-	install -m 0755 bin/sendmail $(DESTDIR)$(LIBDIR)/sendmail
+	install -m 0755 $(BIN)/sendmail $(DESTDIR)$(LIBDIR)/sendmail
 	install -m 0644 cmd/sendmail/sendmail.8 $(DESTDIR)$(MANDIR)/man8/posthouse-sendmail.8
 
 install-mta: install-sendmail
@@ -134,6 +137,14 @@ install-mta: install-sendmail
 		fi; \
 	done
 	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
+
+# Installs the package for Debian in a fresh root with a systemd of its own, and uses, upgrades, removes and purges it. As
+# root; needs debootstrap, systemd-container, protoc and lintian.
+.PHONY: package-test
+package-test:
+	$(MAKE) deb rpm PACKAGES=bin/package-test VERSION='$(VERSION)'
+	contrib/package/reproducible bin/package-test '$(VERSION)' '$(MAINTAINER)'
+	contrib/package/test bin/package-test/posthouse_*_$$(dpkg --print-architecture).deb
 
 clean:
 	rm -rf bin

@@ -65,8 +65,15 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	return ExitStatus(err)
 }
 
-// Version is the version of the module that the program was built from, "devel" where the build does not tell.
+// version is for the linker to set; make does.
+var version string
+
+// Version is the version of the program: what make has set, else that of the module that it was built from, "devel" where
+// the build does not tell.
 func Version() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "devel"
