@@ -24,7 +24,6 @@ disable_dns_lookups = yes
 smtp_host_lookup = native
 smtpd_recipient_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
-smtp_tls_security_level = encrypt
 smtp_tls_loglevel = 1
 smtputf8_enable = yes
 alias_maps =
@@ -50,8 +49,9 @@ postlog unix-dgram n - n - 1 postlogd
 tlsmgr unix - - n 1000? 1 tlsmgr
 `
 
-// startPostfix runs an instance of Postfix that sends all to the mx listener, until the test ends; it returns its address.
-func startPostfix(t *testing.T, p *peers) (addr, dir string) {
+// startPostfix runs an instance of Postfix that sends all to one of our listeners, until the test ends; it returns its
+// address. What more says goes behind its main.cf.
+func startPostfix(t *testing.T, p *peers, to, more string) (addr, dir string) {
 	t.Helper()
 	needRoot(t)
 	postfix := need(t, "postfix")
@@ -62,7 +62,7 @@ func startPostfix(t *testing.T, p *peers) (addr, dir string) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ip := ownIP()
 	listen := fmt.Sprint(freePort(t, ip))
-	fill := strings.NewReplacer("DIR", dir, "IP", ip, "NEXT", p.ip, "PORT", port(p.mx), "LISTEN", listen)
+	fill := strings.NewReplacer("DIR", dir, "IP", ip, "NEXT", p.ip, "PORT", port(to), "LISTEN", listen)
 	for _, d := range []string{"", "conf", "queue", "data", "log"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func startPostfix(t *testing.T, p *peers) (addr, dir string) {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"main.cf": postfixMain, "master.cf": postfixMaster} {
+	for name, text := range map[string]string{"main.cf": postfixMain + more, "master.cf": postfixMaster} {
 		if err := os.WriteFile(filepath.Join(dir, "conf", name), []byte(fill.Replace(text)), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func startPostfix(t *testing.T, p *peers) (addr, dir string) {
 // TestPostfixSends: pipelined and over TLS, with the parameters of DSN and an address beyond ASCII.
 func TestPostfixSends(t *testing.T) {
 	p := startPeers(t)
-	addr, _ := startPostfix(t, p)
+	addr, _ := startPostfix(t, p, p.mx, "smtp_tls_security_level = encrypt\n")
 	var c *smtpConn
 	eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
 	defer c.close()
@@ -149,4 +149,56 @@ func TestPostfixSends(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestPostfixSubmits: as the outgoing server of a machine whose mail a provider takes, with a login and a verified host.
+func TestPostfixSubmits(t *testing.T) {
+	p := startPeers(t)
+	more := fmt.Sprintf(`smtp_tls_security_level = secure
+smtp_tls_secure_cert_match = mx.here.test
+smtp_tls_CAfile = %s
+smtp_sasl_auth_enable = yes
+smtp_sasl_security_options = noanonymous
+smtp_sasl_mechanism_filter = MECH
+smtp_sasl_password_maps = static:{alice@here.test:%s}
+`, p.certs.CertFile, password)
+	for _, c := range []struct {
+		mech, to string
+		wrap     bool
+	}{{"plain", p.submission, false}, {"login", p.submissions, true}} {
+		conf := strings.Replace(more, "MECH", c.mech, 1)
+		if c.wrap {
+			conf += "smtp_tls_wrappermode = yes\n"
+		}
+		addr, dir := startPostfix(t, p, c.to, conf)
+		submitted(t, addr, "alice@here.test", message("postfix "+c.mech))
+		_, body, _ := strings.Cut(message("postfix "+c.mech), "\r\n\r\n") // Postfix adds to the header
+		if m := p.wantMail(t, "bob", "postfix "+c.mech); body == "" || !strings.HasSuffix(m, "\r\n\r\n"+body) || !strings.Contains(m, "with ESMTPSA") {
+			t.Errorf("%s: got %q", c.mech, m)
+		}
+		p.smtpd.await(t, `event=login .*login=alice@here\.test.* mech=`+strings.ToUpper(c.mech))
+		// A sender that is not the login's comes back to Postfix with the reason.
+		submitted(t, addr, "bob@here.test", message("not mine"))
+		eventually(t, func() error {
+			b, err := os.ReadFile(filepath.Join(dir, "log", "maillog"))
+			if err == nil && !strings.Contains(string(b), "dsn=5.7.1, status=bounced") {
+				err = fmt.Errorf("no bounce in the log: %s", b)
+			}
+			return err
+		})
+	}
+}
+
+// submitted hands a message for bob to a server.
+func submitted(t *testing.T, addr, from, text string) {
+	t.Helper()
+	var c *smtpConn
+	eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
+	defer c.close()
+	for _, step := range [][2]string{{"250", "EHLO test"}, {"250", "MAIL FROM:<" + from + ">"}, {"250", "RCPT TO:<bob@here.test>"}, {"354", "DATA"},
+		{"250", string(stuff([]byte(text))) + "."}, {"221", "QUIT"}} {
+		if _, err := c.cmd(step[0], "%s", step[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
