@@ -45,6 +45,11 @@ type Session struct {
 	session string
 }
 
+// Asks is for smtpd.FilterSession.
+func (s *Session) Asks(stage mta.Stage, role string) bool {
+	return len(s.h.groups(wireStages[stage], role)) > 0
+}
+
 // Ask is for smtpd.FilterSession.
 func (s *Session) Ask(ctx context.Context, e *mta.Event) mta.Verdict {
 	switch e.Stage {

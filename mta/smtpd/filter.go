@@ -20,6 +20,8 @@ type Filters interface {
 // FilterSession goes along with one session, in its goroutine. What the filters of a stage found is known at the later
 // ones, until Reset ends the transaction.
 type FilterSession interface {
+	// Asks says whether any filter cares for a stage. Where none does the session need not wait for the client's name.
+	Asks(stage mta.Stage, role string) bool
 	// Ask judges a stage before the message.
 	Ask(ctx context.Context, e *mta.Event) mta.Verdict
 	// Message judges the whole message, whose content of env.Size octets is in mem, or in the file at path where that is set,
@@ -44,7 +46,7 @@ var errNotRereadable = errors.New("the queue cannot show a message to filters")
 
 // ask puts a stage before the message to the filters; Code 0 = go on.
 func (s *session) ask(stage mta.Stage, tx *transaction, rcpt mta.Address) mta.Reply {
-	if s.filters == nil {
+	if s.filters == nil || !s.filters.Asks(stage, s.l.Role) {
 		return mta.Reply{}
 	}
 	e := s.event(stage, tx)

@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ func (m *again) Restart()                         { m.b.Reset() }
 type filters struct {
 	verdicts map[mta.Stage]mta.Verdict
 	message  func(env *mta.Envelope) string // "" = the content stays
+	idle     []mta.Stage                    // for which nobody cares
 
 	mu     sync.Mutex // guards below
 	events []mta.Event
@@ -43,6 +45,8 @@ type filters struct {
 }
 
 func (f *filters) Session(string) smtpd.FilterSession { return f }
+
+func (f *filters) Asks(stage mta.Stage, _ string) bool { return !slices.Contains(f.idle, stage) }
 
 func (f *filters) Ask(_ context.Context, e *mta.Event) mta.Verdict {
 	f.mu.Lock()

@@ -113,6 +113,28 @@ func TestFiltersKnowTheClientsName(t *testing.T) {
 	})
 }
 
+func TestAStageForWhichNoFilterCaresDoesNotWaitForTheName(t *testing.T) {
+	f := &filters{idle: []mta.Stage{mta.AtConnect, mta.AtHello}}
+	inBubble(t, func(o *smtpd.Options) {
+		o.Resolver, o.Filters = zone{names: []string{"client.test"}, slow: 5 * time.Second}, f
+	}, func(t *testing.T, ln *pipes, _ *queue, _ func() error) {
+		begin := time.Now()
+		c := newClient(t, ln)
+		c.send("HELO c\r\n")
+		c.expect("250 ")
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("greeted after %v, want at once", d)
+		}
+		c.send("MAIL FROM:<>\r\n")
+		c.expect("250 ")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.events) != 1 || f.events[0].Stage != mta.AtSender || f.events[0].Name != "client.test" {
+			t.Errorf("got the events %+v, want MAIL's alone, with the name", f.events)
+		}
+	})
+}
+
 func TestTheLookForANameEndsWithTheSession(t *testing.T) {
 	inBubble(t, func(o *smtpd.Options) { o.Resolver = zone{slow: time.Hour} }, func(t *testing.T, ln *pipes, _ *queue, stop func() error) {
 		c := newClient(t, ln)
