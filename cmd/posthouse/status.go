@@ -86,6 +86,7 @@ type daemonView struct {
 
 type queueView struct {
 	Known    bool           `json:"known"`
+	Told     time.Time      `json:"told,omitzero"` // when queue-runner has said so
 	Messages int            `json:"messages"`
 	Oldest   time.Time      `json:"oldest,omitzero"`
 	Status   map[string]int `json:"status,omitempty"` // known from the metrics alone

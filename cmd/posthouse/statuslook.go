@@ -188,7 +188,7 @@ func (o *overview) queue(ctx context.Context, cfg *config.Config, m samples) {
 	q := &o.Queue
 	var st mta.QueueStatus
 	if b, err := os.ReadFile(filepath.Join(cfg.Run, "queue", "status")); err == nil && json.Unmarshal(b, &st) == nil && o.At.Sub(st.At) < mta.QueueStatusAge {
-		q.Known, q.Messages, q.Oldest = true, st.Messages, st.Oldest
+		q.Known, q.Told, q.Messages, q.Oldest = true, st.At, st.Messages, st.Oldest
 	}
 	if m != nil {
 		q.Status = map[string]int{}

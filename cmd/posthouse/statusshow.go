@@ -27,7 +27,7 @@ func (o *overview) text(out io.Writer) error {
 	case !q.Known:
 		line("queue\tunknown\tqueue-runner has not told within the last minute")
 	case q.Messages == 0:
-		line("queue\tempty")
+		line("queue\tempty\t%s ago", span(o.At.Sub(q.Told)))
 	default:
 		var parts []string
 		for _, s := range slices.Sorted(maps.Keys(q.Status)) {

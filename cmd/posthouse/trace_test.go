@@ -182,6 +182,29 @@ func TestTraceAsksTheJournalForTheFamily(t *testing.T) {
 	}
 }
 
+func TestTraceMergesTheLogsOfSeveralDaemons(t *testing.T) {
+	dir := t.TempDir()
+	id := mta.NewID(time.Now())
+	line := func(at int, event string) string {
+		return fmt.Sprintf("time=2126-11-28T10:00:%02dZ level=info event=%s id=%s to=<Bob@HERE.test>\n", at, event, id)
+	}
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	writeFile(t, a, line(2, "deferred")+line(4, "delivered"))
+	writeFile(t, b, line(1, "accepted")+line(3, "ordered")+line(5, "finished"))
+	for _, what := range []string{string(id), "bob@here.test"} {
+		_, out, errOut := trace(t, "", what, "--log", a, "--log", b)
+		var events []string
+		for l := range strings.Lines(out) {
+			if f := strings.Fields(l); len(f) > 3 && f[0] != "note:" {
+				events = append(events, f[3])
+			}
+		}
+		if got := strings.Join(events, " "); got != "accepted deferred ordered delivered finished" {
+			t.Errorf("%s: got %s in this order: %s", what, got, errOut)
+		}
+	}
+}
+
 func FuzzLogLine(f *testing.F) {
 	for _, s := range []string{
 		`time=2026-11-28T10:00:00.000Z level=info event=failed id=X reply="550 \x1b[2J"`, `{"time":"2026-11-28T10:00:00Z","level":"info","event":"x","delay":5}`,

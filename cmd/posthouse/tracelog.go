@@ -9,11 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxLogLine bounds a line of a log; a longer one is none of ours.
@@ -148,7 +149,7 @@ func openLogs(names []string, in io.Reader) (src logSource, done func(), err err
 		}
 		l.files = append(l.files, f)
 	}
-	return l, done, l.sort()
+	return l, done, nil
 }
 
 // keep copies what can be read once alone into a file without a name.
@@ -168,48 +169,73 @@ func keep(in io.Reader) (*os.File, error) {
 	return f, nil
 }
 
-// sort puts the older log first: rotated ones are seldom given in that order.
-func (l *logFiles) sort() error {
-	at := map[*os.File]time.Time{}
-	for _, f := range l.files {
-		err := logLines(f, func(line []byte) error {
-			if r := parseLine(line); r != nil {
-				at[f] = r.time
-				return io.EOF
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	slices.SortStableFunc(l.files, func(a, b *os.File) int { return at[a].Compare(at[b]) })
-	return nil
-}
-
 func (l *logFiles) name() string { return l.title }
 
 func (l *logFiles) known(t *tracer) int { return len(t.families) }
 
-func (l *logFiles) begins(context.Context) (at time.Time) {
+func (l *logFiles) begins(context.Context) (first time.Time) {
 	for _, f := range l.files {
 		_ = logLines(f, func(line []byte) error {
-			if r := parseLine(line); r != nil {
-				at = r.time
-				return io.EOF
+			r := parseLine(line)
+			if r == nil {
+				return nil
 			}
-			return nil
+			if first.IsZero() || r.time.Before(first) {
+				first = r.time
+			}
+			return io.EOF
 		})
-		if !at.IsZero() {
-			return at
-		}
 	}
-	return at
+	return first
 }
 
-// each implements logSource. A line is looked at closely only where it can be about the story.
+// each implements logSource. The files are merged by time: each daemon may have its own, and rotated ones come in any
+// order. A line is looked at closely only where it can be about the story.
 func (l *logFiles) each(ctx context.Context, t *tracer, do func(*record) error) error {
+	type stream struct {
+		head *record
+		next func() (*record, error, bool)
+	}
+	var all []*stream
 	for _, f := range l.files {
+		next, stop := iter.Pull2(t.records(ctx, f))
+		defer stop()
+		all = append(all, &stream{next: next})
+	}
+	pull := func(s *stream) error {
+		r, err, ok := s.next()
+		if s.head = r; !ok {
+			s.head = nil
+		}
+		return err
+	}
+	for _, s := range all {
+		if err := pull(s); err != nil {
+			return err
+		}
+	}
+	for {
+		var first *stream
+		for _, s := range all {
+			if s.head != nil && (first == nil || s.head.time.Before(first.head.time)) {
+				first = s
+			}
+		}
+		if first == nil {
+			return nil
+		}
+		if err := do(first.head); err != nil {
+			return err
+		}
+		if err := pull(first); err != nil {
+			return err
+		}
+	}
+}
+
+// records are those of a file that may be about the story; an error comes last.
+func (t *tracer) records(ctx context.Context, f *os.File) iter.Seq2[*record, error] {
+	return func(yield func(*record, error) bool) {
 		err := logLines(f, func(line []byte) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -217,34 +243,62 @@ func (l *logFiles) each(ctx context.Context, t *tracer, do func(*record) error) 
 			if !t.touches(line) {
 				return nil
 			}
-			if r := parseLine(line); r != nil && !r.time.Before(t.since) {
-				return do(r)
+			if r := parseLine(line); r != nil && !r.time.Before(t.since) && !yield(r, nil) {
+				return io.EOF
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			yield(nil, err)
 		}
 	}
-	return nil
 }
+
+// fewStrings is up to how many strings a line is searched for; with more it is quicker to read the line.
+const fewStrings = 16
 
 // touches says, fast, whether a line can be about the story.
 func (t *tracer) touches(line []byte) bool {
-	if t.address != "" || len(t.families)+len(t.sessions) > 4 {
+	if len(t.families)+len(t.sessions) > fewStrings {
 		return true
 	}
-	for f := range t.families {
-		if bytes.Contains(line, []byte(f)) {
+	for _, set := range []map[string]bool{t.families, t.sessions} {
+		for s := range set {
+			if bytes.Contains(line, []byte(s)) {
+				return true
+			}
+		}
+	}
+	return t.address != "" && mayContain(line, t.address)
+}
+
+// mayContain says whether a line has an address in it, in capitals or not; s is in lower case. Of what is not ASCII it
+// only says that it may.
+func mayContain(line []byte, s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
 			return true
 		}
 	}
-	for s := range t.sessions {
-		if bytes.Contains(line, []byte(s)) {
+	low, up := s[0], strings.ToUpper(s[:1])[0]
+	for i := 0; i+len(s) <= len(line); i++ {
+		if (line[i] == low || line[i] == up) && asciiFold(line[i:i+len(s)], s) {
 			return true
 		}
 	}
 	return false
+}
+
+func asciiFold(b []byte, lower string) bool {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // logLines reads a file from its beginning, unpacked; io.EOF from do ends it early. A line that is too long is passed over.

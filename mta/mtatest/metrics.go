@@ -33,10 +33,20 @@ func MetricNames(t testing.TB, all ...prometheus.Collector) (names []string) {
 	return names
 }
 
-// WantMetrics holds a manual page against the metrics that collectors describe: each must stand there.
+// WantMetrics holds a manual page against the metrics that collectors describe: each must stand there, and no other that
+// begins as the first of them does (posthouse_smtpd_).
 func WantMetrics(t testing.TB, page []byte, all ...prometheus.Collector) {
 	t.Helper()
-	for _, name := range MetricNames(t, all...) {
+	names := MetricNames(t, all...)
+	prefix := regexp.MustCompile(`^[a-z0-9]+_[a-z0-9]+_`).FindString(names[0])
+	for _, item := range regexp.MustCompile(`(?m)^\.It Li .*$`).FindAll(page, -1) {
+		for _, name := range regexp.MustCompile(`\b`+prefix+`[a-z0-9_]+`).FindAllString(string(item), -1) {
+			if !slices.Contains(names, name) {
+				t.Errorf("the manual page names %s, which does not exist", name)
+			}
+		}
+	}
+	for _, name := range names {
 		if !regexp.MustCompile(`(?m)^\.It Li .*\b` + name + `( |$)`).Match(page) {
 			t.Errorf("%s is not in the manual page", name)
 		}

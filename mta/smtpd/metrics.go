@@ -88,8 +88,8 @@ func (m *Metrics) answered(verb string, r mta.Reply) {
 // took counts a message that is in the spool.
 func (m *Metrics) took(e *mta.Envelope) {
 	in := m.roles[e.Role]
-	if in == nil {
-		return
+	if in == nil { // one of the few that the configuration knows
+		in = &intake{m.messages.WithLabelValues(e.Role), m.rcpts.WithLabelValues(e.Role), m.octets.WithLabelValues(e.Role)}
 	}
 	in.messages.Inc()
 	in.rcpts.Add(float64(len(e.Rcpts)))
