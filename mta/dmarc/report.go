@@ -104,6 +104,9 @@ func (o Reporter) XML(day string, a *Aggregate) ([]byte, error) {
 		f.Metadata.Errors = []string{fmt.Sprintf("%d further messages are not in this report: it has too many rows", a.Lost)}
 	}
 	p := a.Published
+	if p.SP == "" {
+		p.SP = p.P // which it stands for; readers of RFC 7489's form want it there
+	}
 	f.Policy = policyXML{a.Domain, "treewalk", p.P, p.SP, p.NP, p.FO, p.ADKIM, p.ASPF, p.Testing}
 	word := map[bool]string{true: "pass", false: "fail"}
 	for _, r := range a.Rows {
