@@ -27,6 +27,7 @@ func (c *command) deliver(ctx context.Context) error {
 	if len(rcpts) == 0 && !c.extract {
 		return failure(exitUsage, "no recipients: name them behind the options, or in the header, with -t")
 	}
+	c.askName(ctx)
 	sender, err := c.sender()
 	if err != nil {
 		return err

@@ -71,6 +71,29 @@ func (c *command) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// askName takes smtpd's name for the origin where the configuration cannot be read: that is a domain of the caller's, which
+// the machine's own name need not be.
+func (c *command) askName(ctx context.Context) {
+	if c.cfg != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience/2)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return
+	}
+	client := smtpc.New(ctx, conn, "localhost", smtpc.Timeouts{})
+	defer client.Close()
+	if client.Hello() != nil {
+		return
+	}
+	if name, err := mta.ParseDomain(client.Greeted()); err == nil {
+		c.origin = name
+	}
+	client.Quit()
+}
+
 // again says whether another attempt may do better within moments.
 func again(err error) bool {
 	var away *awayError
