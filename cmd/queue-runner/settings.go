@@ -120,7 +120,7 @@ func (x carrier) Site(ctx context.Context, d mta.Destination) string { return x.
 func (x carrier) Deliver(ctx context.Context, t runner.Transaction) (out []mta.Outcome, up bool) {
 	e := t.Envelope
 	return x.c.Deliver(ctx, remote.Request{
-		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy,
+		Dest: t.Dest, Sender: e.Sender, Rcpts: t.Rcpts, SMTPUTF8: e.SMTPUTF8, RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID, By: e.DeliverBy, Priority: e.Priority,
 		Content: message.NewReader(e.Prepend, e.Cut, t.Content, t.Size),
 	})
 }

@@ -44,6 +44,7 @@ type Request struct {
 	Ret        string         // RET and
 	EnvID      string         // ENVID as they came (RFC 3461)
 	By         *mta.DeliverBy // nil: no deadline
+	Priority   int            // MT-PRIORITY (RFC 6710)
 	Content    Content
 }
 

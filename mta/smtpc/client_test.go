@@ -221,6 +221,10 @@ func TestParametersFollowTheExtensions(t *testing.T) {
 		{[]string{"DELIVERBY"}, by(0, "R"), "", smtpc.ErrDeadline},
 		{[]string{"DELIVERBY 3601"}, by(-time.Hour, "N"), "FROM:<alice@example.test> BY=-3600;N", nil},
 		{nil, by(time.Hour, "R"), "", smtpc.ErrDeadline},
+		{[]string{"MT-PRIORITY MIXER"}, func(m *smtpc.Message) { m.Priority = -9 }, "FROM:<alice@example.test> MT-PRIORITY=-9", nil},
+		{[]string{"MT-PRIORITY"}, func(m *smtpc.Message) { m.Priority = 12 }, "FROM:<alice@example.test> MT-PRIORITY=9", nil},
+		{[]string{"MT-PRIORITY"}, func(m *smtpc.Message) {}, "FROM:<alice@example.test>", nil},
+		{nil, func(m *smtpc.Message) { m.Priority = 5 }, "FROM:<alice@example.test>", nil},
 		{nil, by(time.Hour, "NT"), "FROM:<alice@example.test>", nil},
 		{nil, func(m *smtpc.Message) { m.From = addr(`"a b>"@example.test`) }, `FROM:<"a b>"@example.test>`, nil},
 	} {

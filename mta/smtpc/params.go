@@ -98,6 +98,14 @@ func (c *Client) deadlineParam(by *mta.DeliverBy) string {
 	return fmt.Sprintf(" BY=%d;%s", seconds(by), by.Mode)
 }
 
+// priorityParam is MT-PRIORITY (RFC 6710 4); 0 is what a server takes without it.
+func (c *Client) priorityParam(p int) string {
+	if p == 0 || !c.ext.Has("MT-PRIORITY") {
+		return ""
+	}
+	return fmt.Sprintf(" MT-PRIORITY=%d", max(-9, min(p, 9)))
+}
+
 // seconds that are left, in the range of BY.
 func seconds(by *mta.DeliverBy) int64 {
 	const most = 999999999 // nine digits

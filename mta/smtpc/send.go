@@ -49,6 +49,7 @@ type Message struct {
 	Ret       string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
 	EnvID     string         // as xtext (RFC 3461 4.4)
 	By        *mta.DeliverBy // nil: no deadline (RFC 2852)
+	Priority  int            // -9 to 9, for a server with MT-PRIORITY (RFC 6710)
 	Content   io.Reader      // lines end in CR LF; read only when the server waits for it
 }
 
@@ -122,7 +123,7 @@ func (t *transaction) mail() string {
 	if t.m.SMTPUTF8 {
 		s += " SMTPUTF8"
 	}
-	return s + t.c.reportParams(t.m.Ret, t.m.EnvID) + t.c.deadlineParam(t.m.By)
+	return s + t.c.reportParams(t.m.Ret, t.m.EnvID) + t.c.deadlineParam(t.m.By) + t.c.priorityParam(t.m.Priority)
 }
 
 func (t *transaction) rcpt(i int) string {
