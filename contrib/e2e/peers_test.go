@@ -74,6 +74,11 @@ func (p *peers) wantMail(t *testing.T, local, subject string) string {
 	return string(p.one(t, local))
 }
 
+func host(addr string) string {
+	h, _, _ := net.SplitHostPort(addr)
+	return h
+}
+
 func port(addr string) string {
 	_, p, _ := net.SplitHostPort(addr)
 	return p

@@ -47,11 +47,12 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 tlsmgr unix - - n 1000? 1 tlsmgr
+virtual unix - n n - - virtual
 `
 
 // startPostfix runs an instance of Postfix that sends all to one of our listeners, until the test ends; it returns its
 // address. What more says goes behind its main.cf.
-func startPostfix(t *testing.T, p *peers, to, more string) (addr, dir string) {
+func startPostfix(t *testing.T, to, more string) (addr, dir string) {
 	t.Helper()
 	needRoot(t)
 	postfix := need(t, "postfix")
@@ -62,7 +63,7 @@ func startPostfix(t *testing.T, p *peers, to, more string) (addr, dir string) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ip := ownIP()
 	listen := fmt.Sprint(freePort(t, ip))
-	fill := strings.NewReplacer("DIR", dir, "IP", ip, "NEXT", p.ip, "PORT", port(to), "LISTEN", listen)
+	fill := strings.NewReplacer("DIR", dir, "IP", ip, "NEXT", host(to), "PORT", port(to), "LISTEN", listen)
 	for _, d := range []string{"", "conf", "queue", "data", "log"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -97,7 +98,7 @@ func startPostfix(t *testing.T, p *peers, to, more string) (addr, dir string) {
 // TestPostfixSends: pipelined and over TLS, with the parameters of DSN and an address beyond ASCII.
 func TestPostfixSends(t *testing.T) {
 	p := startPeers(t)
-	addr, _ := startPostfix(t, p, p.mx, "smtp_tls_security_level = encrypt\n")
+	addr, _ := startPostfix(t, p.mx, "smtp_tls_security_level = encrypt\n")
 	var c *smtpConn
 	eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
 	defer c.close()
@@ -170,7 +171,7 @@ smtp_sasl_password_maps = static:{alice@here.test:%s}
 		if c.wrap {
 			conf += "smtp_tls_wrappermode = yes\n"
 		}
-		addr, dir := startPostfix(t, p, c.to, conf)
+		addr, dir := startPostfix(t, c.to, conf)
 		submitted(t, addr, "alice@here.test", message("postfix "+c.mech))
 		_, body, _ := strings.Cut(message("postfix "+c.mech), "\r\n\r\n") // Postfix adds to the header
 		if m := p.wantMail(t, "bob", "postfix "+c.mech); body == "" || !strings.HasSuffix(m, "\r\n\r\n"+body) || !strings.Contains(m, "with ESMTPSA") {
