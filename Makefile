@@ -140,9 +140,11 @@ install-mta: install-sendmail
 
 # Installs the package for Debian in a fresh root with a systemd of its own, and uses, upgrades, removes and purges it. As
 # root; needs debootstrap, systemd-container, protoc and lintian.
+FORMATS = deb rpm
 .PHONY: package-test
 package-test:
-	$(MAKE) deb rpm PACKAGES=bin/package-test VERSION='$(VERSION)'
+	rm -rf bin/package-test
+	$(MAKE) $(FORMATS) PACKAGES=bin/package-test VERSION='$(VERSION)'
 	contrib/package/reproducible bin/package-test '$(VERSION)' '$(MAINTAINER)'
 	contrib/package/test bin/package-test/posthouse_*_$$(dpkg --print-architecture).deb
 

@@ -169,7 +169,7 @@ func cutInclude(s string) (path, rest string, ok bool) {
 		return "", "", false
 	}
 	s = s[len(includeWord):]
-	path, rest, _ = strings.Cut(s, end)
+	path, _, _ = strings.Cut(s, end)
 	if rest = s[len(path):]; end == `"` {
 		rest = strings.TrimPrefix(rest, end)
 	}

@@ -146,7 +146,7 @@ func TestChainsThatAreBroken(t *testing.T) {
 		{"a part of the body", strings.Replace(one, "c=relaxed/relaxed", "l=1; c=relaxed/relaxed", 1), r, "i=1: a signature of a part of the body"},
 		{"a seal with h", strings.Replace(one, "cv=none", "cv=none; h=from", 1), r, "i=1: a seal with h="},
 		{"a tag twice", strings.Replace(one, "cv=none", "cv=none; cv=none", 1), r, "i=1: a tag that is none, or is there twice"},
-		{"From is not signed", strings.Replace(one, "h=From:", "h=X:", 1), r, "i=1: message: From is not signed"},
+		{"From is not signed", strings.Replace(one, "h=From:", "h=X:", 1), r, "i=1: message: the From field is not signed"},
 		{"the seal is signed", strings.Replace(one, "h=From:", "h=From:arc-SEAL:", 1), r, "i=1: message: h= names ARC-Seal"},
 		{"another hash", strings.ReplaceAll(one, "a=rsa-sha256", "a=rsa-sha1"), r, "i=1: message: a=rsa-sha1"},
 		{"another form", strings.ReplaceAll(one, "c=relaxed/relaxed", "c=relaxed/nofws"), r, "i=1: message: c=relaxed/nofws"},

@@ -54,7 +54,7 @@ func (s *Set) verifyMessage(ctx context.Context, keys *keyring, header []string,
 	case len(names) > maxSigned:
 		return errors.New("too many names in h=")
 	case !slices.Contains(list, "from"):
-		return errors.New("From is not signed")
+		return errors.New("the From field is not signed")
 	case slices.Contains(list, strings.ToLower(arcSeal)): // RFC 8617 4.1.2
 		return errors.New("h= names " + arcSeal)
 	}
