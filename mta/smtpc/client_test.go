@@ -267,6 +267,8 @@ func TestRecipientsParametersFollowTheExtensions(t *testing.T) {
 		{"delay,success", "rfc822;b+2Bc@list.test", false, " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+2Bc@list.test"},
 		{"NEVER", "rfc822;\xc3\xbc@list.test", false, " NOTIFY=NEVER"},
 		{"FAILURE", "utf-8;\xc3\xbc@list.test", false, ` NOTIFY=FAILURE ORCPT=utf-8;\x{FC}@list.test`},
+		{"FAILURE", "utf-8;\xc3\xbc\\x{5C}x@list.test", false, ` NOTIFY=FAILURE ORCPT=utf-8;\x{FC}\x{5C}x@list.test`},
+		{"FAILURE", `utf-8;a\x{2B}b\x{FC}@list.test`, false, ` NOTIFY=FAILURE ORCPT=utf-8;a\x{2B}b\x{FC}@list.test`},
 		{"FAILURE", "utf-8;\xc3\xbc@list.test", true, " NOTIFY=FAILURE ORCPT=utf-8;\xc3\xbc@list.test"},
 		{"FAILURE", "rfc822;" + strings.Repeat("x", 500), false, " NOTIFY=FAILURE"},
 	} {

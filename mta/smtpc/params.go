@@ -55,8 +55,8 @@ func orcpt(s string, utf8 bool) (string, bool) {
 		return "", false
 	}
 	if strings.EqualFold(kind, "utf-8") {
-		if !utf8 {
-			addr = smtp.ASCIIAddress(addr)
+		if !utf8 && strings.ContainsFunc(addr, func(c rune) bool { return c > 0x7f }) { // what is escaped in it already must not be escaped again
+			addr = smtp.ASCIIAddress(smtp.UnicodeAddress(addr))
 		}
 	} else if !isXtext(addr) {
 		return "", false
