@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 
@@ -110,7 +111,8 @@ func (s *setup) replaceConfig(text []byte) error {
 // putFile puts a file in place, in one step that lasts. Owner and mode of one that is there stay.
 func putFile(path string, text []byte, mode fs.FileMode) error {
 	opts := []renameio.Option{renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(mode)}
-	if _, err := os.Stat(path); err == nil {
+	old, err := os.Stat(path)
+	if err == nil {
 		opts = []renameio.Option{renameio.WithTempDir(filepath.Dir(path)), renameio.WithExistingPermissions()}
 	}
 	f, err := renameio.NewPendingFile(path, opts...)
@@ -118,6 +120,13 @@ func putFile(path string, text []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer func() { _ = f.Cleanup() }() // does nothing after the rename
+	if old != nil {
+		if st, ok := old.Sys().(*syscall.Stat_t); ok {
+			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return fmt.Errorf("keep the owner of %s: %w", path, err)
+			}
+		}
+	}
 	if _, err := f.Write(text); err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 // line of the table around it.
 type place struct {
 	line  int
+	from  int // where the value's text begins
+	to    int // and ends; both 0 for a table of its own lines
 	keys  map[string]*place
 	items []*place
 }
@@ -195,6 +197,8 @@ func (s *scanner) value(p *place) {
 	if s.end() {
 		return
 	}
+	p.from = s.i
+	defer func() { p.to = s.i }()
 	switch s.text[s.i] {
 	case '"', '\'':
 		s.quoted()
