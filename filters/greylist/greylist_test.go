@@ -18,9 +18,22 @@ import (
 )
 
 // clock is set by hand.
-type clock struct{ t time.Time }
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
 
-func (c *clock) now() time.Time { return c.t }
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
 
 func open(t *testing.T, site filters.Site, text string, c *clock) *greylist.Filter {
 	t.Helper()
@@ -74,7 +87,7 @@ func checkLife(t *testing.T, f *greylist.Filter, c *clock) {
 		{"a month later", 30 * 24 * time.Hour, "203.0.113.1", "a1@far.test", "b@here.test", ""},
 		{"and another", 35 * 24 * time.Hour, "203.0.113.1", "a1@far.test", "b@here.test", ""},
 	} {
-		c.t = c.t.Add(s.after)
+		c.pass(s.after)
 		if got := try(t, f, s.client, s.sender, s.rcpt); got != s.want {
 			t.Errorf("%s: got %q, want %q", s.name, got, s.want)
 		}
@@ -82,22 +95,22 @@ func checkLife(t *testing.T, f *greylist.Filter, c *clock) {
 }
 
 func TestTheLifeOfATriplet(t *testing.T) {
-	c := &clock{start}
+	c := &clock{t: start}
 	site := filters.Site{StateDirectory: t.TempDir()}
 	f := open(t, site, "", c)
 	checkLife(t, f, c)
-	c.t = c.t.Add(37 * 24 * time.Hour)
+	c.pass(37 * 24 * time.Hour)
 	if got := try(t, f, "203.0.113.1", "a1@far.test", "b@here.test"); got == "" {
 		t.Error("what was kept too long passes")
 	}
-	c.t = c.t.Add(26 * time.Hour)
+	c.pass(26 * time.Hour)
 	if got := try(t, f, "203.0.113.1", "a1@far.test", "b@here.test"); got == "" {
 		t.Error("what came again too late passes")
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c.t = c.t.Add(6 * time.Minute)
+	c.pass(6 * time.Minute)
 	f = open(t, site, "", c)
 	if got := try(t, f, "203.0.113.1", "a1@far.test", "b@here.test"); got != "" {
 		t.Errorf("after a restart: got %q", got)
@@ -123,7 +136,7 @@ func TestWhoIsNotGreylisted(t *testing.T) {
 		{"SPF", "skip_spf = true", "203.0.113.1", []filters.Note{spf}, true},
 		{"no SPF", "skip_spf = true", "203.0.113.1", []filters.Note{{Method: "spf", Result: "softfail"}}, false},
 	} {
-		f := open(t, filters.Site{StateDirectory: t.TempDir()}, c.settings, &clock{start})
+		f := open(t, filters.Site{StateDirectory: t.TempDir()}, c.settings, &clock{t: start})
 		if got := try(t, f, c.client, "a@far.test", "b@here.test", c.notes...); (got == "") != c.passes {
 			t.Errorf("%s: got %q", c.name, got)
 		}
@@ -134,11 +147,11 @@ func TestWhoIsNotGreylisted(t *testing.T) {
 }
 
 func TestBitsOfTheAddressThatCount(t *testing.T) {
-	c := &clock{start}
+	c := &clock{t: start}
 	f := open(t, filters.Site{StateDirectory: t.TempDir()}, "ipv4 = 32\nipv6 = 48", c)
 	try(t, f, "203.0.113.1", "a@far.test", "b@here.test")
 	try(t, f, "2001:db8:1:2::1", "a@far.test", "b@here.test")
-	c.t = c.t.Add(10 * time.Minute)
+	c.pass(10 * time.Minute)
 	for client, passes := range map[string]bool{"203.0.113.1": true, "203.0.113.2": false, "2001:db8:1:3::1": true, "2001:db8:2::1": false} {
 		if got := try(t, f, client, "a@far.test", "b@here.test"); (got == "") != passes {
 			t.Errorf("%s: got %q", client, got)
@@ -164,7 +177,7 @@ func TestAFileThatIsNoneIsToldOf(t *testing.T) {
 }
 
 func TestManyAtOnce(t *testing.T) {
-	c := &clock{start}
+	c := &clock{t: start}
 	f := open(t, filters.Site{StateDirectory: t.TempDir()}, "", c)
 	var all sync.WaitGroup
 	for range 16 {
@@ -230,7 +243,7 @@ func startRedis(t *testing.T) (url string, stop func()) {
 
 func TestSeveralHostsShareARealRedis(t *testing.T) {
 	url, stop := startRedis(t)
-	c := &clock{time.Now()}
+	c := &clock{t: time.Now()}
 	site := filters.Site{StateDirectory: t.TempDir(), SharedStoreURL: url}
 	one, two := open(t, site, "", c), open(t, site, "", c)
 	checkLife(t, one, c)
