@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -25,15 +26,16 @@ func TestHealthSaysAllThatIsWrong(t *testing.T) {
 
 func TestACheckThatHangsIsAFaultAndDoesNotPileUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, calls, release := &App{}, 0, make(chan struct{})
-		a.OnHealth("disk", func() error { calls++; <-release; return nil })
+		a, release := &App{}, make(chan struct{})
+		var calls atomic.Int32
+		a.OnHealth("disk", func() error { calls.Add(1); <-release; return nil })
 		for range 3 {
 			if err := a.wellness(context.Background()); err == nil || err.Error() != "disk: no answer within 5s" {
 				t.Errorf("got %v, want that there is no answer", err)
 			}
 		}
-		if calls != 1 {
-			t.Errorf("got %d calls at once, want 1", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("got %d calls at once, want 1", n)
 		}
 		close(release)
 		synctest.Wait()
