@@ -20,6 +20,7 @@ type Head struct {
 	From            []string    // the values of the From fields, unfolded; the first two
 	Bcc             []mta.Range // Bcc and Resent-Bcc fields; neighbours are one range
 	TooMuch         bool        // a From field of more than 16 KB, or more than 100 places with Bcc
+	Broken          bool        // the header ends at a line that is neither empty nor a field: readers disagree on where
 
 	off   int64
 	part  headPart
@@ -83,6 +84,7 @@ func (h *Head) octet(c byte) {
 	case c <= ' ' || c > '~' || c == ':' || h.n > h.len:
 		h.finish(h.off - int64(h.n))
 		h.part = headBody
+		h.Broken = h.n > 0 || c != '\r' && c != '\n'
 		return
 	default:
 		if h.len < len(h.name) {
@@ -93,7 +95,7 @@ func (h *Head) octet(c byte) {
 	}
 	if h.n >= maxName && h.part == headName {
 		h.finish(h.off + 1 - int64(h.n))
-		h.part = headBody
+		h.part, h.Broken = headBody, true
 	}
 }
 
@@ -139,6 +141,7 @@ func (h *Head) End() {
 		h.finish(h.off)
 	} else if h.part == headName {
 		h.finish(h.off - int64(h.n))
+		h.Broken = true
 	}
 	h.part = headBody
 }

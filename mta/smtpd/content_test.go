@@ -68,7 +68,7 @@ func TestEnvelopeAndReceived(t *testing.T) {
 	if err := c.SendMail("alice@here.test", []string{"x@elsewhere.test"}, strings.NewReader("Subject: x\r\n\r\nhi\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SendMail("alice@here.test", []string{"x@elsewhere.test", "bob@here.test"}, strings.NewReader("hi\r\n")); err != nil {
+	if err := c.SendMail("alice@here.test", []string{"x@elsewhere.test", "bob@here.test"}, strings.NewReader("Subject: hi\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Quit(); err != nil {

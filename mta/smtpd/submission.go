@@ -46,7 +46,11 @@ func (s *session) checkHead(h *message.Head) mta.Reply {
 	switch {
 	case h.TooMuch:
 		return reply(550, "5.6.0", "Message refused: the From or Bcc fields are too long or too many")
-	case s.l.Role != mta.RoleSubmission || s.login == "" || len(h.From) == 0:
+	case s.l.Role != mta.RoleSubmission || s.login == "":
+		return mta.Reply{}
+	case h.Broken: // a folded line in front would go on the field that is added, and name an author there
+		return reply(550, "5.6.0", "Message refused: the header has a line that is no field")
+	case len(h.From) == 0:
 		return mta.Reply{}
 	case len(h.From) > 1:
 		return reply(550, "5.6.0", "Message refused: more than one From field")
