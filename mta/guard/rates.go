@@ -88,6 +88,11 @@ func (r *Rates) take(key string, rate Rate) time.Duration {
 	if full.Before(now) {
 		full = now
 	}
+	if empty := now.Add(rate.Per); full.After(empty) { // the clock went back, or the limit was another
+		full = empty
+		r.keep(key, full, now)
+		r.changed = true
+	}
 	full = full.Add(rate.Per / time.Duration(rate.N))
 	if wait := full.Sub(now) - rate.Per; wait > 0 {
 		return wait

@@ -148,3 +148,23 @@ func TestMemoryOfRatesIsBoundedAndTheEmptiestStay(t *testing.T) {
 		t.Errorf("got %d buckets, want no more", got)
 	}
 }
+
+// TestNobodyWaitsLongerThanALimitHasHim: a clock that was ahead, or a limit over a longer time, must not shut anybody out
+// until then.
+func TestNobodyWaitsLongerThanALimitHasHim(t *testing.T) {
+	r, c := newRates(limits)
+	one := addr("192.0.2.1")
+	c.t = c.t.AddDate(10, 0, 0)
+	if d := r.Message(one, ""); d != 0 {
+		t.Fatalf("the first message: got %v to wait", d)
+	}
+	c.t = c.t.AddDate(-10, 0, 0)
+	for _, step := range []struct{ after, want time.Duration }{
+		{0, 30 * time.Second}, {30 * time.Second, 0}, {0, 30 * time.Second}, {time.Minute, 0}, {0, 0}, {0, 30 * time.Second},
+	} {
+		c.t = c.t.Add(step.after)
+		if got := r.Message(one, ""); got != step.want {
+			t.Errorf("after %v: got %v, want %v", step.after, got, step.want)
+		}
+	}
+}
