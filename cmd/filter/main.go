@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/arc"
+	"github.com/posthouse-mail/posthouse/filters/clamav"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/dnsbl"
@@ -25,6 +26,7 @@ import (
 func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
 		"arc":      &arc.Filter{Version: version},
+		"clamav":   &clamav.Filter{Version: version},
 		"dkim":     &dkim.Filter{Version: version},
 		"dnsbl":    &dnsbl.Filter{Version: version},
 		"dmarc":    &dmarc.Filter{Version: version},
