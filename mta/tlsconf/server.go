@@ -26,7 +26,7 @@ type Options struct {
 	MinVersion       string // "1.2" or "1.3"
 
 	// NoTickets gives clients nothing to resume a session with. The mail servers of outlook.com break off connections to a
-	// server built on crypto/tls that does, and never try in the clear (golang/go issue 70232).
+	// server built on crypto/tls that does, and never try in the clear.
 	NoTickets bool
 }
 
