@@ -26,7 +26,7 @@ func (s *session) auth(ctx context.Context, arg string) error {
 	defer cancel()
 	exchange, err := sasl.New(bounded, mechanism, g, sasl.BindingsOf(s.tls))
 	if err != nil {
-		return s.err("no such mechanism here; there are %s", strings.Join(s.mechanisms(), " "))
+		return s.badCommand("no such mechanism here; there are " + strings.Join(s.mechanisms(), " "))
 	}
 	s.mech = strings.ToUpper(mechanism)
 	response, err := sasl.DecodeInitial(initial)
@@ -41,7 +41,7 @@ func (s *session) auth(ctx context.Context, arg string) error {
 	case errors.Is(err, errConn):
 		return err
 	case errors.Is(err, sasl.ErrCancelled):
-		return s.err("cancelled")
+		return s.badCommand("cancelled")
 	case errors.Is(err, sasl.ErrMalformed):
 		return s.badCommand("malformed response")
 	}
