@@ -90,14 +90,15 @@ func (s *schedule) loop(ctx context.Context, woken <-chan struct{}) {
 	done := ctx.Done()
 	var drained <-chan time.Time
 	for {
+		now := time.Now() // for both: what falls due between them must set the timer
 		if !s.stopping {
-			s.dispatch(time.Now())
+			s.dispatch(now)
 		} else if s.running == 0 {
 			return
 		} else {
-			s.flushDue(time.Now())
+			s.flushDue(now)
 		}
-		timer.Reset(time.Until(s.deadline(time.Now())))
+		timer.Reset(time.Until(s.deadline(now)))
 		select {
 		case <-done:
 			done, s.stopping = nil, true
