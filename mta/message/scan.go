@@ -6,11 +6,14 @@ import (
 )
 
 // Scan looks at a content that is written through it, in pieces cut anywhere: how many Received fields its header has
-// (RFC 5321 6.3: the count finds loops), and whether it has octets beyond ASCII (RFC 6152). The zero Scan is ready.
+// (RFC 5321 6.3: the count finds loops), whether it has octets beyond ASCII (RFC 6152), and what it begins with. The zero Scan
+// is ready.
 type Scan struct {
 	Received int
 	EightBit bool
+	Folded   bool // it begins with a folded line, which would go on whatever field is put in front of it
 
+	some bool // its first octet was seen
 	body bool // the empty line was seen
 	n    int  // octets of the line that are like "received:" so far
 	skip bool // the rest of this line says nothing
@@ -20,6 +23,9 @@ type Scan struct {
 func (s *Scan) Write(p []byte) (int, error) {
 	if !s.EightBit {
 		s.EightBit = hasHighBit(p)
+	}
+	if !s.some && len(p) > 0 {
+		s.some, s.Folded = true, p[0] == ' ' || p[0] == '\t'
 	}
 	for rest := p; !s.body && len(rest) > 0; {
 		if s.skip {

@@ -196,6 +196,8 @@ func (s *session) verdict(a *arrival) mta.Reply {
 		return s.tooBig()
 	case a.faults != 0:
 		return reply(550, "5.6.0", "Message refused: "+a.faults.String())
+	case a.scan.Folded: // Received would be longer by it
+		return reply(550, "5.6.0", "Message refused: it begins with a folded line")
 	case a.scan.Received > s.o.MaxHops:
 		return reply(554, "5.4.6", "Too many hops, this message is in a loop")
 	case a.err != nil:

@@ -381,7 +381,7 @@ func (x *contentModel) verdict() string {
 	switch {
 	case len(x.out) > fuzzSize:
 		return "552"
-	case x.fault:
+	case x.fault, len(x.out) > 0 && (x.out[0] == ' ' || x.out[0] == '\t'):
 		return "550"
 	}
 	return ""
