@@ -118,7 +118,7 @@ role = "mx"
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
-	listening := regexp.MustCompile(`event=listening address=(\S+)`)
+	listening := regexp.MustCompile(`event=listening address=(127\S+)`)
 	for log := bufio.NewScanner(stderr); log.Scan(); {
 		if m := listening.FindStringSubmatch(log.Text()); m != nil {
 			s.addr = m[1]
