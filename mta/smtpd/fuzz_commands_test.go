@@ -17,8 +17,9 @@ import (
 
 // Bounds that a fuzzed session can reach.
 const (
-	fuzzSize = 60
-	fuzzLine = 20
+	fuzzSize  = 60
+	fuzzLine  = 20
+	fuzzRcpts = 3
 )
 
 // FuzzCommands plays any order of commands, well formed and not, in any grouping and cut anywhere, and foretells each reply
@@ -184,6 +185,8 @@ func (m *sessionModel) rcpt(c *fuzzClient, to string) {
 	case !m.open || m.chunks != nil:
 		want = "503"
 	case m.rcpts[to]:
+	case len(m.rcpts) >= fuzzRcpts: // before anybody looks whether the address is good
+		want = "452"
 	case to == "nobody@here.test", to == "x@elsewhere.test" && !m.relay:
 		want = "550"
 	default:

@@ -184,7 +184,7 @@ func options(q *queue, log *lines) smtpd.Options {
 	return smtpd.Options{
 		Hostname: "mx.here.test", Queue: q, Router: router{}, Auth: users{}, Senders: senders{},
 		Log:           maillog.New(maillog.NewText(log, slog.LevelDebug)),
-		MaxRecipients: 3, MaxErrors: 10, MaxLine: 2000, MaxHops: 100,
+		MaxRecipients: fuzzRcpts, MaxErrors: 10, MaxLine: 2000, MaxHops: 100,
 		Idle: 5 * time.Minute, Session: time.Hour, Drain: time.Minute,
 	}
 }
