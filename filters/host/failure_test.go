@@ -26,8 +26,8 @@ func TestAFilterThatFailsIsAnsweredForByOnFailure(t *testing.T) {
 		err       string // in the log, of the call
 		down      string // in the log, of the process; "" = it lives
 	}{
-		{"crash", "bad crash", "bad", "", "Unavailable|closed|EOF|reset", "ended by itself"},
-		{"out of memory", "bad killed", "bad", "", "Unavailable|closed|EOF|reset", "ended by itself"},
+		{"crash", "bad crash", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
+		{"out of memory", "bad killed", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
 		{"hang", "bad hang", "bad", "[filter]\ntimeout = \"300ms\"", "DeadlineExceeded", ""},
 		{"error", "bad error", "bad", "", "no license", ""},
 		{"garbage on stdout", "", "garbage", "", "the filter is down", "start: error parsing core protocol"},
