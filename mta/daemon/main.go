@@ -27,6 +27,19 @@ func Main(name string, run Run) {
 	os.Exit(start(name, os.Args[1:], os.Stdout, os.Stderr, run))
 }
 
+// MainAsRoot is Main for the one program that needs root.
+func MainAsRoot(name string, run Run) {
+	Main(name, func(ctx context.Context, app *App) error {
+		if os.Geteuid() != 0 {
+			return fmt.Errorf("%s does its work as root alone", name)
+		}
+		return run(ctx, app)
+	})
+}
+
+// needsRoot is the name under which MainAsRoot runs.
+const needsRoot = "posthouse-as-user"
+
 // start is Main without the end of the process.
 func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
@@ -83,7 +96,7 @@ func Version() string {
 
 // run gives the work its context, heeds the signals, and waits for the end of both.
 func (a *App) run(run Run, signals <-chan os.Signal) error {
-	if os.Geteuid() == 0 {
+	if os.Geteuid() == 0 && a.Name != needsRoot {
 		a.Log.RunsAsRoot(a.Name)
 	}
 	a.warnings(a.Config())

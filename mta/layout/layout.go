@@ -102,6 +102,7 @@ func run(c *config.Config) []Entry {
 		{Path: at("smtpd/filters"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Volatile: true, Why: "messages on their way through filters"},
 		{Path: at("smtpd/plugins"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Volatile: true, Why: "sockets of the filters"},
 		{Path: at("queue"), Owner: UserQueue, Group: UserQueue, Mode: public, Volatile: true, Why: "everybody may reach its socket, and smtpd reads its status"},
+		{Path: at("as-user"), Owner: "root", Group: "root", Mode: public, Volatile: true, Why: "the kernel tells as-user who asks at its socket"},
 	}
 }
 

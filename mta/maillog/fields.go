@@ -74,6 +74,12 @@ var journalNames = map[string]string{
 	"site":      "SITE",
 	"waiting":   "WAITING",
 	"bad":       "BAD_SESSIONS",
+	"user":      "USER_NAME",
+	"peer":      "PEER_UID",
+	"pid":       "PROCESS_ID",
+	"status":    "EXIT_STATUS",
+	"left":      "LEFT_BEHIND",
+	"took":      "TOOK",
 }
 
 // JournalKeys gives the names in the journal their keys: the inverse of what NewJournal does.

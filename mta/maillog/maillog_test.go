@@ -139,7 +139,7 @@ func TestEachFieldHasANameInTheJournal(t *testing.T) {
 // daemons log.
 func TestEachEventIsInTheManual(t *testing.T) {
 	var own, common strings.Builder
-	for _, name := range []string{"smtpd", "queue-runner", "pop3d", "posthouse"} {
+	for _, name := range []string{"smtpd", "queue-runner", "pop3d", "as-user", "posthouse"} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "cmd", name, name+".8"))
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/config"
+)
+
+const (
+	// deliverTime bounds a delivery: deliver-local ends its programs before that.
+	deliverTime = 15 * time.Minute
+	// programGrace is what deliver-local has, beyond a program's own time, to end it and say so.
+	programGrace = 30 * time.Second
+)
+
+// job is a process to be started.
+type job struct {
+	request asuser.Request
+	account account
+	argv    []string
+	stdin   *os.File
+	stdout  *os.File
+	time    time.Duration // 0: for as long as who asked stays
+}
+
+// job says what a request means: which program, as whom. Its caller chose nothing of it but a name.
+func (s *server) job(cfg *config.Config, r asuser.Request, files []*os.File) (j job, err error) {
+	j.request = r
+	least := cfg.Mailboxes.SystemMinUID
+	switch r.Op {
+	case asuser.Deliver:
+		j.account, err = person(r.User, least)
+		j.argv, j.time = []string{filepath.Join(s.programs, "deliver-local"), "--pipe"}, deliverTime
+		j.stdin, j.stdout = files[0], files[1]
+	case asuser.Session:
+		j.account, err = person(r.User, least)
+		j.argv = []string{s.pop3d(), "--session"}
+		j.stdin, j.stdout = files[0], files[0]
+	case asuser.Program:
+		p, known := cfg.Programs[r.Program]
+		if !known {
+			return j, fmt.Errorf("there is no [programs.%s] in the configuration", r.Program)
+		}
+		j.account, err = person(p.User, 1) // the operator has named it
+		argv := []string{filepath.Join(s.programs, "deliver-local"), "--program", "--timeout=" + p.Timeout.String()}
+		for _, e := range p.Environment {
+			argv = append(argv, "--env="+e)
+		}
+		j.argv, j.time = slices.Concat(argv, []string{"--"}, p.Command), p.Timeout+programGrace
+		j.stdin, j.stdout = files[0], files[1]
+	default:
+		err = errors.ErrUnsupported
+	}
+	return j, err
+}
+
+// command is the process: a session and process group of its own, with the rights of the user alone.
+func (j job) command() *exec.Cmd {
+	a := j.account
+	return &exec.Cmd{
+		Path: j.argv[0], Args: j.argv, Dir: "/", Stdin: j.stdin, Stdout: j.stdout,
+		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "SHELL=/bin/sh", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name},
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid: true, Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups},
+		},
+	}
+}
+
+// run starts a job, tells who asked, and waits for its end: by itself, by its time, or because nobody waits for it any more.
+func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
+	r := j.request
+	cmd := j.command()
+	s.mu.Lock()
+	err := cmd.Start()
+	if err == nil {
+		s.jobs[cmd.Process.Pid] = true
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.refuse(c, uid, r, asuser.WhyFault, err)
+		return
+	}
+	pid, began := cmd.Process.Pid, time.Now()
+	for _, f := range []*os.File{j.stdin, j.stdout} {
+		_ = f.Close() // or the other end would never see their end
+	}
+	s.log.AsUserStarted(string(r.Op), j.account.name, r.Program, int(uid), pid)
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // ProcessState tells all
+		close(ended)
+	}()
+	why := ""
+	if err := asuser.WriteReply(c, asuser.Reply{Granted: true}); err == nil {
+		why = s.watch(ctx, c, j.time, ended)
+	} else {
+		why = "who asked is gone"
+	}
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	<-ended
+	s.mu.Lock()
+	delete(s.jobs, pid)
+	s.mu.Unlock()
+	left, err := s.sweep(j.account.uid)
+	status := cmd.ProcessState.ExitCode()
+	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, cmd.ProcessState.String(), why, left, time.Since(began), err)
+	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
+	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: status, Why: why})
+}
+
+// watch waits, and says why the process is to be killed; "" where it has ended.
+func (s *server) watch(ctx context.Context, c *net.UnixConn, most time.Duration, ended <-chan struct{}) string {
+	gone := make(chan struct{})
+	go func() {
+		_, _ = c.Read(make([]byte, 1)) // nothing more is due: an octet is as good as the end
+		close(gone)
+	}()
+	defer func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+		<-gone
+	}()
+	var over <-chan time.Time
+	if most > 0 {
+		t := time.NewTimer(most)
+		defer t.Stop()
+		over = t.C
+	}
+	select {
+	case <-ended:
+		return ""
+	case <-gone:
+		return "who asked is gone"
+	case <-over:
+		return "its time is over"
+	case <-ctx.Done():
+		return "as-user ends"
+	}
+}
+
+// ownFolder is where this program is.
+func ownFolder() string {
+	if self, err := os.Executable(); err == nil {
+		return filepath.Dir(self)
+	}
+	return "/usr/lib/posthouse"
+}
+
+// pop3d is beside this program in a build, and where `make install` puts it otherwise.
+func (s *server) pop3d() string {
+	if beside := filepath.Join(s.programs, "pop3d"); filepath.IsAbs(beside) {
+		if _, err := os.Stat(beside); err == nil {
+			return beside
+		}
+	}
+	return filepath.Join(s.programs, "../../sbin/posthouse-pop3d")
+}

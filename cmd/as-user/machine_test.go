@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+)
+
+// patience ends a test that waits for a process that says nothing.
+const patience = 30 * time.Second
+
+// The accounts of the test's machine. It has them in a mount namespace of its own: the machine's own files stay as they are.
+const (
+	passwd = `root:x:0:0::/root:/bin/sh
+daemon:x:1:1::/:/bin/sh
+list:x:38:38::/:/bin/sh
+posthouse-smtpd:x:901:901::/:/bin/false
+posthouse-queue:x:902:902::/:/bin/false
+posthouse-mail:x:903:903::/:/bin/false
+alice:x:20001:20001::/nowhere/alice:/bin/bash
+bob:x:20002:20002::/nowhere/bob:/usr/sbin/nologin
+over:x:20003:20003::/:/bin/sh
+locked:x:20004:20004::/:/bin/sh
+empty:x:20005:20005::/:/bin/sh
+old:x:20006:20006::/:/bin/sh
+md5:x:20007:20007::/:/bin/sh
+toor:x:0:0::/root:/bin/sh
+minus:x:4294967295:20008::/:/bin/sh
+nobody:x:65534:65534::/:/bin/false
+`
+	group = "root:x:0:\nalice:x:20001:\nbob:x:20002:\nmail:x:8:bob\nproject:x:30000:alice,bob\n"
+	// The password is "secret wörd", hashed by crypt(3) of glibc with libxcrypt.
+	yescrypt = `$y$j9T$saltsaltsalt$mxvrF4ddMAtAnG6kitZUHvuYcaODJcc/GYOeEVobER2`
+	sha512   = `$6$saltsalt$0ud0GyxDUk3izoJj6ugH7U4CT0EYQkpJ4kjrHLOIK80sMg6n8WV/fzKdcELHwnsjtLUENi6ucERJbPE5idCjR.`
+	shadowed = "root:" + yescrypt + ":20000:0:99999:7:::\n" +
+		"alice:" + yescrypt + ":20000:0:99999:7:::\n" +
+		"bob:" + sha512 + ":20000:0:99999:7:::\n" +
+		"over:" + yescrypt + ":20000:0:99999:7::20001:\n" +
+		"locked:!" + yescrypt + ":20000:0:99999:7:::\n" +
+		"empty::20000:0:99999:7:::\n" +
+		"old:" + yescrypt + ":10000:0:90:7:30::\n" +
+		"md5:$1$saltsalt$1JKuRokqPHXruCETfgL810:20000:0:99999:7:::\n" +
+		"list:" + yescrypt + ":20000:0:99999:7:::\n"
+	password = "secret wörd"
+)
+
+// stage stands in for deliver-local and pop3d: it does what the first line that comes in says.
+const stage = "#!/bin/sh\nread -r line\neval \"$line\"\n"
+
+// log is what as-user writes.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// await waits for a line of the log that holds all the parts.
+func (m *machine) await(parts ...string) string {
+	m.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for line := range strings.Lines(m.log.String()) {
+			if holds(line, parts) {
+				return line
+			}
+		}
+	}
+	m.t.Fatalf("no line with %q in\n%s", parts, m.log)
+	return ""
+}
+
+func holds(s string, parts []string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// machine is an as-user at work.
+type machine struct {
+	t      *testing.T
+	dir    string
+	log    *log
+	client asuser.Client
+	cmd    *exec.Cmd
+}
+
+// program is as-user, built once.
+var program string
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 || os.Getenv("AS_USER_TEST_SOCKET") != "" {
+		os.Exit(m.Run())
+	}
+	dir, err := os.MkdirTemp("", "as-user")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "as-user")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		fmt.Printf("%v\n%s", err, out)
+		os.Exit(1)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath("unshare")
+	if os.Geteuid() == 0 && err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("uid %d, %v: this needs root and unshare(1)", os.Geteuid(), err)
+	}
+	t.Skip("needs root and unshare(1)")
+}
+
+func start(t *testing.T) *machine {
+	t.Helper()
+	needRoot(t)
+	dir, err := os.MkdirTemp("", "as-user") // others must get through to it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	m := &machine{t: t, dir: dir, log: &log{}, client: asuser.Client{Path: filepath.Join(dir, "run/as-user", asuser.SocketName)}}
+	for _, d := range []string{".", "bin", "run", "run/as-user", "state", "spool"} {
+		path := filepath.Join(dir, d)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("bin/as-user", string(b), 0o755)
+	m.write("bin/deliver-local", stage, 0o755)
+	m.write("bin/pop3d", stage, 0o755)
+	m.write("passwd", passwd, 0o644)
+	m.write("group", group, 0o644)
+	m.write("shadow", shadowed, 0o600)
+	m.write("posthouse.toml", fmt.Sprintf("hostname = \"mail.example.org\"\nrun = %q\nstate = %q\nspool.path = %q\n",
+		dir+"/run", dir+"/state", dir+"/spool"), 0o644)
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `for f in passwd group shadow; do mount --bind "$0/$f" "/etc/$f" || exit 1; done; exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
+	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
+	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = m.cmd.Process.Signal(syscall.SIGTERM)
+		if err := m.cmd.Wait(); err != nil {
+			t.Errorf("as-user ended with %v\n%s", err, m.log)
+		}
+	})
+	m.await("event=ready")
+	return m
+}
+
+func (m *machine) write(name, text string, mode os.FileMode) {
+	m.t.Helper()
+	if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), mode); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(m.dir, name), mode); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// pipes are a process's standard input, with a line in it, and its standard output.
+func (m *machine) pipes(line string) (in, out *os.File, output *os.File) {
+	m.t.Helper()
+	in, w, err := os.Pipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, line+"\n"); err != nil {
+		m.t.Fatal(err)
+	}
+	w.Close()
+	output, out, err = os.Pipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return in, out, output
+}
+
+// deliver has a user do what the line says, and returns what it has printed.
+func (m *machine) deliver(user, line string) (printed string, status int, err error) {
+	m.t.Helper()
+	in, out, output := m.pipes(line)
+	defer output.Close()
+	status, err = m.client.Deliver(m.t.Context(), user, in, out)
+	if err != nil {
+		return "", status, err
+	}
+	b, rerr := io.ReadAll(output)
+	if rerr != nil {
+		m.t.Fatal(rerr)
+	}
+	return string(b), status, nil
+}

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+)
+
+// TestWhatIsStartedHasTheUsersRightsAlone is what SECURITY in as-user.8 says.
+func TestWhatIsStartedHasTheUsersRightsAlone(t *testing.T) {
+	m := start(t)
+	printed, status, err := m.deliver("bob", `echo "$(id -u) $(id -g) $(id -G)"; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; env -0 | sort -z | tr '\0' ' '; echo; umask; ulimit -c; pwd; for f in /proc/$$/fd/*; do readlink $f; done; exit 75`)
+	if err != nil || status != 75 {
+		t.Fatalf("got %d, %v; want 75\n%s", status, err, m.log)
+	}
+	got := strings.Join(strings.Fields(printed), " ")
+	none := "0000000000000000"
+	want := "20002 20002 20002 8 30000 CapInh: " + none + " CapPrm: " + none + " CapEff: " + none + " CapBnd: " + none + " CapAmb: " + none + " NoNewPrivs: 1 " +
+		"HOME=/nowhere/bob LANG=C.UTF-8 LOGNAME=bob PATH=/usr/local/bin:/usr/bin:/bin PWD=/ SHELL=/bin/sh USER=bob 0077 0 / "
+	rest, ok := strings.CutPrefix(got, want)
+	if !ok {
+		t.Errorf("got\n%s\nwant it to begin with\n%s", got, want)
+	}
+	for open := range strings.FieldsSeq(rest) {
+		if !strings.HasPrefix(open, "pipe:") && open != "/dev/null" && open != filepath.Join(m.dir, "bin/deliver-local") {
+			t.Errorf("it has %s open", open)
+		}
+	}
+	m.await("event=as-user-started", "op=deliver", "user=bob", "peer=0")
+	m.await("event=as-user-ended", "op=deliver", "user=bob", `status="exit status 75"`)
+}
+
+func TestAsUserKeepsFourCapabilities(t *testing.T) {
+	m := start(t)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	four := fmt.Sprintf("%016x", 1<<unix.CAP_SETUID|1<<unix.CAP_SETGID|1<<unix.CAP_KILL|1<<unix.CAP_DAC_READ_SEARCH)
+	for _, line := range []string{"CapPrm:\t" + four, "CapEff:\t" + four, "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+		if !strings.Contains(string(b), line+"\n") {
+			t.Errorf("no %q in\n%s", line, b)
+		}
+	}
+}
+
+func TestWhoIsRefused(t *testing.T) {
+	m := start(t)
+	for user, why := range map[string]string{
+		"root": "uid 0", "toor": "uid 0", "daemon": "uid 1", "list": "uid 38", "nobody": "uid 65534", "minus": "uid 4294967295", "stranger": "unknown user",
+	} {
+		if printed, status, err := m.deliver(user, "id"); !errors.Is(err, asuser.ErrRefused) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: got %q, %d, %v; want it refused for %q", user, printed, status, err, why)
+		}
+		m.await("event=as-user-refused", "op=deliver", "user="+user, "reason=user")
+	}
+	if strings.Contains(m.log.String(), "event=as-user-started") {
+		t.Errorf("something was started:\n%s", m.log)
+	}
+}
+
+// TestAsk is no test of its own: it is who asks in TestEachDaemonMayAskForItsOwnAlone, in a process that runs as that user.
+func TestAsk(t *testing.T) {
+	path := os.Getenv("AS_USER_TEST_SOCKET")
+	if path == "" {
+		t.Skip("only TestEachDaemonMayAskForItsOwnAlone runs this")
+	}
+	c, null := asuser.Client{Path: path}, func() *os.File {
+		f, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	say := func(op asuser.Op, err error) {
+		if err == nil {
+			fmt.Printf("may %s.\n", op)
+		} else if !errors.Is(err, asuser.ErrRefused) {
+			fmt.Printf("%s: %v.\n", op, err)
+		}
+	}
+	_, err := c.Deliver(t.Context(), "alice", null(), null())
+	say(asuser.Deliver, err)
+	_, err = c.Program(t.Context(), "lists", null(), null())
+	if err != nil && strings.Contains(err.Error(), "there is no [programs.lists]") {
+		err = nil
+	}
+	say(asuser.Program, err)
+	_, err = c.Session(t.Context(), "alice", password, null())
+	say(asuser.Session, err)
+	say(asuser.Check, c.Check(t.Context(), "alice", password))
+}
+
+func TestEachDaemonMayAskForItsOwnAlone(t *testing.T) {
+	m := start(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("bin/test", string(b), 0o755)
+	for uid, want := range map[uint32]string{
+		0: "may deliver. may program. may session. may check.", 901: "may check.", 902: "may deliver. may program.", 903: "may session.", 20001: "", 65534: "",
+	} {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(m.dir, "bin/test"), "-test.run=^TestAsk$")
+		cmd.Dir = "/"
+		cmd.Env = []string{"AS_USER_TEST_SOCKET=" + m.client.Path, "TMPDIR=/tmp"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		got := strings.TrimSpace(strings.Join(strings.Fields(strings.TrimSuffix(string(out), "PASS\n")), " "))
+		if got != want {
+			t.Errorf("uid %d: got %q, want %q", uid, got, want)
+		}
+	}
+	m.await("event=as-user-refused", "op=deliver", "user=alice", "peer=903", "reason=forbidden")
+}
+
+func TestPasswords(t *testing.T) {
+	m := start(t)
+	for _, c := range []struct {
+		user, password string
+		want           error
+	}{
+		{"alice", password, nil},
+		{"bob", password, nil},
+		{"alice", "secret", mta.ErrCredentials},
+		{"alice", password + " ", mta.ErrCredentials},
+		{"root", password, mta.ErrCredentials},
+		{"list", password, mta.ErrCredentials},
+		{"over", password, mta.ErrCredentials},
+		{"old", password, mta.ErrCredentials},
+		{"locked", password, mta.ErrCredentials},
+		{"empty", "x", mta.ErrCredentials},
+		{"stranger", password, mta.ErrCredentials},
+	} {
+		if err := m.client.Check(t.Context(), c.user, c.password); !errors.Is(err, c.want) {
+			t.Errorf("%s %q: got %v, want %v", c.user, c.password, err, c.want)
+		}
+	}
+	if err := m.client.Check(t.Context(), "md5", password); err == nil || errors.Is(err, mta.ErrCredentials) {
+		t.Errorf("a hash that is not known: got %v, want a fault", err)
+	}
+	m.await("event=as-user-checked", "user=bob")
+	m.await("event=as-user-refused", "op=check", "user=md5", "reason=fault", "not known here")
+	if s := m.log.String(); strings.Contains(s, "wörd") || strings.Contains(s, "$y$") || strings.Contains(s, "$1$") {
+		t.Errorf("the log has a password or a hash:\n%s", s)
+	}
+}
+
+func TestASessionNeedsItsPassword(t *testing.T) {
+	m := start(t)
+	ends := func() (*os.File, net.Conn) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := os.NewFile(uintptr(fds[1]), "mine")
+		defer mine.Close()
+		c, err := net.FileConn(mine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.NewFile(uintptr(fds[0]), "theirs"), c
+	}
+	theirs, mine := ends()
+	if _, err := m.client.Session(t.Context(), "alice", "wrong", theirs); !errors.Is(err, mta.ErrCredentials) {
+		t.Fatalf("got %v, want %v", err, mta.ErrCredentials)
+	}
+	if _, err := mine.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v: somebody has the other end", err)
+	}
+	theirs, mine = ends()
+	defer mine.Close()
+	hold, err := m.client.Session(t.Context(), "alice", password, theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(mine, "id -u; sleep 1000\n"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 6)
+	if _, err := io.ReadFull(mine, b); err != nil || string(b) != "20001\n" {
+		t.Errorf("got %q, %v; want a session as 20001", b, err)
+	}
+	hold.Close()
+	if _, err := mine.Read(b); err != io.EOF {
+		t.Errorf("got %v, want the session killed", err)
+	}
+	m.await("event=as-user-ended", "op=session", "user=alice", `reason="who asked is gone"`)
+}
+
+// alive says whether a process is there.
+func alive(t *testing.T, text string) bool {
+	t.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		t.Fatalf("got %q, want a process id", text)
+	}
+	return unix.Kill(pid, 0) == nil
+}
+
+func TestWhatAJobLeavesBehindIsKilled(t *testing.T) {
+	m := start(t)
+	printed, status, err := m.deliver("alice", `setsid sh -c 'trap "" TERM HUP; setsid sleep 1000 & echo $!; exec >&-; sleep 1000' & sleep 1001 >&- & echo $!; setsid sh -c 'setsid sleep 1002 >&- & echo $!' ; sleep 0.3; exit 0`)
+	if err != nil || status != 0 {
+		t.Fatalf("got %d, %v", status, err)
+	}
+	line := m.await("event=as-user-ended", "user=alice", "left=")
+	pids := strings.Fields(printed)
+	if len(pids) != 3 {
+		t.Fatalf("got %q, want three processes", printed)
+	}
+	for _, pid := range pids {
+		if alive(t, pid) {
+			t.Errorf("%s is alive after %s", pid, line)
+		}
+	}
+}
+
+func TestAJobEndsWithWhoHasAskedForIt(t *testing.T) {
+	m := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	in, out, output := m.pipes(`trap "" TERM; sleep 1000 & echo $!; wait`)
+	defer output.Close()
+	asked := make(chan error)
+	go func() {
+		_, err := m.client.Deliver(ctx, "alice", in, out)
+		asked <- err
+	}()
+	b := make([]byte, 16)
+	n, err := output.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-asked; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	m.await("event=as-user-ended", "user=alice", `status="signal: killed"`, `reason="who asked is gone"`)
+	if alive(t, string(b[:n])) {
+		t.Error("what it had started is alive")
+	}
+}
+
+func TestRequestsThatAreNoneGetNothing(t *testing.T) {
+	m := start(t)
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	fd := int(null.Fd())
+	frame := func(s string) string { return string(binary.BigEndian.AppendUint16(nil, uint16(len(s)))) + s }
+	for name, c := range map[string]struct {
+		text string
+		fds  []int
+	}{
+		"no descriptors":     {frame(`{"op":"deliver","user":"alice"}`), nil},
+		"one too few":        {frame(`{"op":"deliver","user":"alice"}`), []int{fd}},
+		"one too many":       {frame(`{"op":"deliver","user":"alice"}`), []int{fd, fd, fd}},
+		"very many":          {frame(`{"op":"deliver","user":"alice"}`), []int{fd, fd, fd, fd, fd, fd, fd, fd, fd}},
+		"some with a check":  {frame(`{"op":"check","user":"alice","password":"x"}`), []int{fd}},
+		"another operation":  {frame(`{"op":"exec","user":"alice"}`), []int{fd, fd}},
+		"no frame":           {"GET / HTTP/1.0\r\n\r\n", nil},
+		"a path as the user": {frame(`{"op":"deliver","user":"../alice"}`), []int{fd, fd}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc, err := net.Dial("unix", m.client.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			var rights []byte
+			if len(c.fds) > 0 {
+				rights = unix.UnixRights(c.fds...)
+			}
+			if _, _, err := nc.(*net.UnixConn).WriteMsgUnix([]byte(c.text), rights, nil); err != nil {
+				t.Fatal(err)
+			}
+			_ = nc.(*net.UnixConn).CloseWrite()
+			_ = nc.SetReadDeadline(time.Now().Add(patience))
+			if b, err := io.ReadAll(nc); err != nil && !errors.Is(err, syscall.ECONNRESET) || strings.Contains(string(b), `"granted":true`) {
+				t.Errorf("got %q, %v; want a refusal", b, err)
+			}
+		})
+	}
+	if strings.Contains(m.log.String(), "event=as-user-started") {
+		t.Errorf("something was started:\n%s", m.log)
+	}
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/layout"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+)
+
+// mayAsk is what each user may ask for. Root, who could do all of it without asking, may ask for all.
+var mayAsk = map[asuser.Op]string{
+	asuser.Deliver: layout.UserQueue,
+	asuser.Program: layout.UserQueue,
+	asuser.Session: layout.UserMail,
+	asuser.Check:   layout.UserSMTPD,
+}
+
+const (
+	maxConnections = 2048             // at once; each of them is a process, as a rule
+	requestTime    = 10 * time.Second // for a request to arrive
+)
+
+// server answers requests, one a connection.
+type server struct {
+	log      *maillog.Log
+	programs string // the folder of this program, where the others are
+	cfg      atomic.Pointer[config.Config]
+	checks   chan struct{} // holds one element for each password check under way
+
+	mu   sync.Mutex   // guards jobs, and that each process started is in it before anybody looks
+	jobs map[int]bool // the processes that were started, by id
+}
+
+func newServer(log *maillog.Log) *server {
+	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), jobs: map[int]bool{}}
+}
+
+func (s *server) use(c *config.Config) { s.cfg.Store(c) }
+
+// serve answers until ctx ends; then it kills what it has started.
+func (s *server) serve(ctx context.Context, ln net.Listener) error {
+	var open sync.WaitGroup
+	defer open.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
+	room := make(chan struct{}, maxConnections)
+	for {
+		room <- struct{}{}
+		nc, err := ln.Accept()
+		if err != nil {
+			<-room
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case errors.Is(err, net.ErrClosed):
+				return err
+			}
+			time.Sleep(100 * time.Millisecond) // out of descriptors: there will be others
+			continue
+		}
+		open.Go(func() {
+			defer func() { <-room }()
+			defer nc.Close()
+			if c, ok := nc.(*net.UnixConn); ok {
+				s.answer(ctx, c)
+			}
+		})
+	}
+}
+
+// answer reads a request, decides on it, and does it.
+func (s *server) answer(ctx context.Context, c *net.UnixConn) {
+	uid, err := peer(c)
+	if err != nil {
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(requestTime))
+	in := &incoming{c: c}
+	defer in.close()
+	r, err := asuser.ReadRequest(in)
+	if err == nil && len(in.files) != r.Op.Descriptors() {
+		err = fmt.Errorf("%w: %d descriptors", asuser.ErrMalformed, len(in.files))
+	}
+	_ = c.SetDeadline(time.Time{})
+	switch {
+	case err != nil && !errors.Is(err, asuser.ErrMalformed):
+		return // who asked is gone
+	case err != nil:
+		s.refuse(c, uid, asuser.Request{}, asuser.WhyForbidden, err)
+	case !s.allowed(uid, r.Op):
+		s.refuse(c, uid, r, asuser.WhyForbidden, fmt.Errorf("uid %d may not ask for %s", uid, r.Op))
+	default:
+		s.do(ctx, c, uid, r, in.files)
+	}
+}
+
+func (s *server) allowed(uid uint32, op asuser.Op) bool {
+	if uid == 0 {
+		return true
+	}
+	a, err := lookup(mayAsk[op])
+	return err == nil && a.uid == uid
+}
+
+func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.Request, files []*os.File) {
+	cfg := s.cfg.Load()
+	if r.Op == asuser.Session || r.Op == asuser.Check {
+		if err := s.checkPassword(ctx, r.User, r.Password, cfg.Mailboxes.SystemMinUID); err != nil {
+			why := asuser.WhyFault
+			if errors.Is(err, errPassword) {
+				why = asuser.WhyPassword
+			}
+			s.refuse(c, uid, r, why, err)
+			return
+		}
+	}
+	if r.Op == asuser.Check {
+		s.log.AsUserChecked(r.User, int(uid))
+		_ = asuser.WriteReply(c, asuser.Reply{Granted: true})
+		return
+	}
+	j, err := s.job(cfg, r, files)
+	if err != nil {
+		s.refuse(c, uid, r, asuser.WhyUser, err)
+		return
+	}
+	s.run(ctx, c, uid, j)
+}
+
+func (s *server) refuse(c *net.UnixConn, uid uint32, r asuser.Request, why string, err error) {
+	s.log.AsUserRefused(string(r.Op), r.User, r.Program, int(uid), why, err)
+	_ = asuser.WriteReply(c, asuser.Reply{Why: why, Text: err.Error()})
+}
+
+// peer is the user at the other end, as the kernel has it.
+func peer(c *net.UnixConn) (uint32, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var gerr error
+	err = raw.Control(func(fd uintptr) { cred, gerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, gerr); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// incoming reads from a connection, and keeps the descriptors that came with its first octets.
+type incoming struct {
+	c     *net.UnixConn
+	files []*os.File
+}
+
+func (in *incoming) Read(p []byte) (int, error) {
+	oob := make([]byte, unix.CmsgSpace(4*4))
+	n, oobn, flags, _, err := in.c.ReadMsgUnix(p, oob)
+	messages, merr := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range messages {
+		fds, _ := unix.ParseUnixRights(&messages[i])
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			in.files = append(in.files, os.NewFile(uintptr(fd), "passed"))
+		}
+	}
+	if err == nil && (merr != nil || flags&unix.MSG_CTRUNC != 0) {
+		err = fmt.Errorf("%w: too many descriptors", asuser.ErrMalformed)
+	}
+	return n, err
+}
+
+func (in *incoming) close() {
+	for _, f := range in.files {
+		_ = f.Close()
+	}
+}
