@@ -183,7 +183,7 @@ type Filters struct {
 	OnFailure   string        `toml:"on_failure" default:"tempfail" oneof:"tempfail|accept"`
 	ScoreJunk   float64       `toml:"score_junk" default:"0"`
 	ScoreReject float64       `toml:"score_reject" default:"0"`
-	Quarantine  string        `toml:"quarantine" default:"junk" oneof:"junk|hold" unbuilt:"hold"`
+	Quarantine  string        `toml:"quarantine" default:"junk" oneof:"junk|hold"`
 }
 
 // Queue is the table [queue].
