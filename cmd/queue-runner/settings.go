@@ -53,7 +53,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if err != nil {
 		return runner.Settings{}, b.fault("domains", err)
 	}
-	out, err := b.outbound(c)
+	out, err := b.outbound(c, signs)
 	if err != nil {
 		return runner.Settings{}, err
 	}
@@ -93,7 +93,7 @@ func (b *builder) fault(key string, err error) error {
 	return config.Errors{{File: b.path, Key: key, Msg: err.Error()}}
 }
 
-func (b *builder) outbound(c *config.Config) (*remote.Client, error) {
+func (b *builder) outbound(c *config.Config, signs *signer) (*remote.Client, error) {
 	ro, err := remote.FromConfig(c)
 	if err != nil {
 		return nil, err
@@ -101,6 +101,7 @@ func (b *builder) outbound(c *config.Config) (*remote.Client, error) {
 	if err := b.tls.configure(c); err != nil {
 		return nil, err
 	}
+	ro.Key = signs.key
 	ro.Resolver, ro.Watcher = b.tls.names.Load(), tlsWatcher{b.tls.results, b.metrics.tls}
 	if c.Outbound.MTASTS {
 		ro.STS = b.tls.sts

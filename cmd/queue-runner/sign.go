@@ -40,6 +40,16 @@ func newSigner(c *config.Config) (*signer, error) {
 	return s, nil
 }
 
+// key is the key with a name.
+func (s *signer) key(domain, selector string) (sign.Key, bool) {
+	for _, k := range s.keys[domain] {
+		if strings.EqualFold(k.Selector, selector) {
+			return k, true
+		}
+	}
+	return sign.Key{}, false
+}
+
 // keysFor are the keys of a domain, or of the nearest one above it: relaxed alignment takes those (RFC 9989 4.10.2).
 func (s *signer) keysFor(domain string) []sign.Key {
 	for domain != "" {

@@ -103,9 +103,13 @@ func (f *Filter) sign(e *filters.Event, header []filters.Field, v *filters.Verdi
 		return err
 	}
 	defer r.Close()
-	names := make([]string, len(header))
+	raw, names := make([]string, len(header)), make([]string, len(header))
 	for i, h := range header {
-		names[i] = h.Name
+		raw[i], names[i] = h.Raw, h.Name
+	}
+	if err := sign.Check(raw); err != nil {
+		v.Action, v.Code, v.Enhanced, v.Text = filters.Reject, 554, "5.6.0", err.Error()
+		return nil
 	}
 	fields, err := sign.Message(bufio.NewReaderSize(r, 64<<10), names, keys)
 	if err != nil {
@@ -134,13 +138,19 @@ func domainOf(from string) string {
 // verify writes a note for each signature, or that there is none.
 func (f *Filter) verify(ctx context.Context, e *filters.Event, header []filters.Field, v *filters.Verdict) error {
 	var tags []map[string]string
+	var raw []string
 	for _, h := range header {
+		raw = append(raw, h.Raw)
 		if strings.EqualFold(h.Name, "DKIM-Signature") {
 			tags = append(tags, parseTags(h.Value))
 		}
 	}
 	if len(tags) == 0 {
 		v.Notes = []filters.Note{{Method: "dkim", Result: "none"}}
+		return nil
+	}
+	if err := sign.Check(raw); err != nil {
+		v.Notes = []filters.Note{{Method: "dkim", Result: "permerror", Reason: err.Error()}}
 		return nil
 	}
 	r, err := e.Message.Open()

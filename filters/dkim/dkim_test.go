@@ -109,6 +109,19 @@ func TestVerifyTheExampleOfRFC8463(t *testing.T) {
 	}
 }
 
+// A field's lines cost the library their square: such a header takes the time of hours where nobody counts them.
+func TestAHeaderThatTakesTooLong(t *testing.T) {
+	list, z := keys(t)
+	f := configured(t, z, list...)
+	text := "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=x; b=x\r\nFrom: a@here.test\r\nX: " + strings.Repeat("x\r\n ", 200_000) + "x\r\n\r\nbody\r\n"
+	if v := judge(t, f, filters.RoleMX, text); len(v.Notes) != 1 || v.Notes[0].Result != "permerror" || !strings.Contains(v.Notes[0].Reason, "200001 lines") {
+		t.Errorf("verified: got %+v", v)
+	}
+	if v := judge(t, f, filters.RoleSubmission, text); v.Action != filters.Reject || v.Code != 554 || v.Enhanced != "5.6.0" || !strings.Contains(v.Text, "200001 lines") {
+		t.Errorf("signed: got %+v", v)
+	}
+}
+
 // keys makes a key of each kind for here.test, with the records.
 func keys(t *testing.T) ([]filters.DKIMKey, zone) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/recode"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -86,13 +87,13 @@ func (d *delivery) fit(c *smtpc.Client, s shape) (Content, shape, error) {
 	if n == (recode.Need{}) {
 		return d.r.Content, s, nil
 	}
-	if d.recoded == nil || d.need != n {
+	if d.other == nil || d.need != n {
 		d.drop()
-		r, err := recode.New(d.r.Content, n)
+		err := d.recode(n)
 		switch {
 		case errors.Is(err, recode.ErrAddress):
 			return nil, s, fmt.Errorf("%w: %w", smtpc.ErrNoUTF8, err)
-		case errors.Is(err, recode.ErrSigned) || errors.Is(err, recode.ErrForm):
+		case errors.Is(err, recode.ErrSigned) || errors.Is(err, recode.ErrForm) || errors.Is(err, errSealed):
 			if n.SevenBit {
 				return nil, s, fmt.Errorf("%w: %w", smtpc.ErrNo8Bit, err)
 			} else if n.ASCII {
@@ -102,18 +103,48 @@ func (d *delivery) fit(c *smtpc.Client, s shape) (Content, shape, error) {
 		case err != nil:
 			return nil, s, fmt.Errorf("%w: %w", smtpc.ErrContent, err)
 		}
-		d.recoded, d.need = r, n
+		d.need = n
 	}
 	s.eightBit = s.eightBit && !n.SevenBit
 	s.header8 = s.header8 && !n.SevenBit && !n.ASCII
-	return d.recoded, s, nil
+	return d.other, s, nil
+}
+
+// errSealed is for a message with another host's DKIM signature: it would not be valid in another form.
+var errSealed = errors.New("the message has a signature that would not be valid in the form that the server takes")
+
+// recode makes the content's other form, with our signatures renewed. An LMTP server is the last to get a message: nobody
+// verifies what others have signed behind it.
+func (d *delivery) recode(n recode.Need) error {
+	var own []sign.Own
+	if d.opt.Key != nil {
+		var others bool
+		var err error
+		d.r.Content.Reset()
+		own, others, err = sign.Signatures(d.r.Content, d.opt.Key)
+		switch {
+		case errors.Is(err, sign.ErrHead), err == nil && others && len(own) == 0 && !d.r.Dest.LMTP:
+			return errSealed
+		case err != nil:
+			return err
+		}
+	}
+	r, err := recode.New(d.r.Content, n)
+	if err != nil {
+		return err
+	}
+	d.recoded, d.other = r, r
+	if len(own) > 0 {
+		d.other, err = sign.Renew(r, own)
+	}
+	return err
 }
 
 // drop ends the use of a form that is not needed any more.
 func (d *delivery) drop() {
 	if d.recoded != nil {
 		d.recoded.Close()
-		d.recoded = nil
+		d.recoded, d.other = nil, nil
 	}
 }
 

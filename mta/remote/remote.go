@@ -14,6 +14,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/mtasts"
 	"github.com/posthouse-mail/posthouse/mta/recode"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/smtpc"
 )
 
@@ -63,6 +64,9 @@ type Options struct {
 	Roots    *x509.CertPool // for TLSVerify; nil: the system's
 	// Own says whether an address is one that this host listens on for its own domains; nil: none is known to be.
 	Own func(netip.AddrPort) bool
+	// Key returns a key of this host for DKIM; nil: there is none. With them the signatures of a message that has to get
+	// another form are made anew.
+	Key func(domain, selector string) (sign.Key, bool)
 	// Dial connects; nil: TCP. An invalid source leaves the choice to the kernel.
 	Dial    func(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error)
 	Connect time.Duration // limit of one connect; default 30 s
@@ -163,7 +167,8 @@ type delivery struct {
 	shape  *shape
 
 	recoded *recode.Reader // the content in another form, nil = it was not needed so far
-	need    recode.Need    // ... which
+	other   Content        // ... with its signatures renewed
+	need    recode.Need    // ... which form
 	fields  *fields
 
 	policies map[string]verdict // by host

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
 	wire "github.com/miekg/dns"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -22,6 +24,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/message"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/remote"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
 const text = "Subject: x\r\n\r\n.dot\r\nline\r\n"
@@ -452,6 +455,78 @@ func TestWhatTheServerCannotTake(t *testing.T) {
 	n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")
 	n.host("192.0.2.1", &mtatest.Sink{})
 	n.expect("only the recipient concerned", n.send("d.test", "ü@d.test", "x@d.test"), "failed 553 5.6.7, delivered 250 2.0.0 by d.test")
+}
+
+// TestSignaturesInAnotherForm holds that no signature is broken on the way, where it can be helped.
+func TestSignaturesInAnotherForm(t *testing.T) {
+	keys := map[string]sign.Key{}
+	records := func(name string) ([]string, error) {
+		r, err := keys[name].Record()
+		return []string{r}, err
+	}
+	signed := func(domain, text string) string {
+		signer, _, err := sign.Generate(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := sign.Key{Domain: domain, Selector: "s", Signer: signer}
+		keys[k.Name()] = k
+		values, err := sign.Message(strings.NewReader(text), []string{"Subject", "From"}, []sign.Key{k})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "DKIM-Signature: " + values[0] + "\r\n" + text
+	}
+	const body8 = "Subject: x\r\nFrom: a@our.test\r\n\r\n\xc3\xbc\r\n"
+	const body7 = "Subject: x\r\nFrom: a@our.test\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=C3=BC\r\n"
+	long := "Subject: x\r\nFrom: a@our.test\r\n\r\n" + strings.Repeat("x", 101) + "\r\n"
+	ours, far, farLong := signed("our.test", body8), signed("far.test", body8), signed("far.test", long)
+	for _, c := range []struct {
+		what string
+		ext  []string
+		lmtp bool
+		body string
+		want string
+		data string // how what arrives ends; "": nothing does
+		good bool   // ... with a good signature
+	}{
+		{"ours", []string{"SIZE"}, false, ours, "delivered 250 2.0.0 by d.test", body7, true},
+		{"ours, as it is", []string{"8BITMIME"}, false, ours, "delivered 250 2.0.0 by d.test", body8, true},
+		{"ours, of another content", nil, false, strings.Replace(ours, "Subject: x", "Subject: y", 1), "delivered 250 2.0.0 by d.test", "\r\n\r\n=C3=BC\r\n", false},
+		{"another's", nil, false, far, "failed 554 5.6.3", "", false},
+		{"another's, to the last server", nil, true, far, "delivered 250 2.0.0 by d.test", body7, false},
+		{"another's with long lines", nil, false, farLong, "delivered 250 2.0.0 by d.test", long, false},
+	} {
+		n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")
+		n.opt.MaxLine = 100
+		n.opt.Key = func(domain, selector string) (sign.Key, bool) {
+			k, ok := keys[selector+"._domainkey."+domain]
+			return k, ok && domain == "our.test"
+		}
+		s := n.host("192.0.2.1", &mtatest.Sink{Extensions: c.ext, LMTP: c.lmtp})
+		dest := mta.Destination{Domain: "d.test"}
+		if c.lmtp {
+			dest = mta.Destination{Host: "d.test", LMTP: true, Port: 25}
+		}
+		n.expect(c.what, n.sendTo(dest, c.body, "x@d.test"), c.want)
+		m := s.Messages()
+		if c.data == "" {
+			if len(m) != 0 {
+				t.Errorf("%s: sent %+v", c.what, m)
+			}
+			continue
+		}
+		if len(m) != 1 || !strings.HasSuffix(m[0].Data, c.data) {
+			t.Errorf("%s: got %+v, want an end of %q", c.what, m, c.data)
+			continue
+		}
+		if size := " SIZE=" + strconv.Itoa(len(m[0].Data)); len(c.ext) > 0 && c.ext[0] == "SIZE" && !strings.HasSuffix(m[0].Mail, size) {
+			t.Errorf("%s: MAIL %s, want%s", c.what, m[0].Mail, size)
+		}
+		if found, err := dkim.VerifyWithOptions(strings.NewReader(m[0].Data), &dkim.VerifyOptions{LookupTXT: records}); c.good && (err != nil || len(found) != 1 || found[0].Err != nil) {
+			t.Errorf("%s: signature %+v, %v of %q", c.what, found, err, m[0].Data)
+		}
+	}
 }
 
 type brokenContent struct{ remote.Content }

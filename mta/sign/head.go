@@ -13,10 +13,18 @@ const maxHead = 4 << 20
 // ErrHead says that a header is too large to be signed.
 var ErrHead = errors.New("header too large to be signed")
 
-// Head reads a message's header, as fields with their names and line ends; body is what stands behind the empty line.
+// Head reads a message's header, as fields with their names and line ends; body is what stands behind the empty line. Its
+// time grows with the header's octets alone, however they are folded.
 func Head(message io.Reader) (header []string, body io.Reader, err error) {
 	r := bufio.NewReaderSize(message, 64<<10)
 	size := 0
+	var field strings.Builder
+	end := func() {
+		if field.Len() > 0 {
+			header = append(header, field.String())
+			field.Reset()
+		}
+	}
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil && err != io.EOF {
@@ -27,13 +35,16 @@ func Head(message io.Reader) (header []string, body io.Reader, err error) {
 		}
 		switch {
 		case line == "\r\n" || line == "\n" || line == "":
+			end()
 			return header, r, nil
-		case (line[0] == ' ' || line[0] == '\t') && len(header) > 0:
-			header[len(header)-1] += line
+		case (line[0] == ' ' || line[0] == '\t') && field.Len() > 0:
+			field.WriteString(line)
 		case !strings.Contains(line, ":"): // the body, without an empty line
+			end()
 			return header, io.MultiReader(strings.NewReader(line), r), nil
 		default:
-			header = append(header, line)
+			end()
+			field.WriteString(line)
 		}
 	}
 }

@@ -43,6 +43,11 @@ const Ending = "\r\n\r\n"
 // Message signs the message that r gives, whose header has fields of these names, with each of the keys. It returns the
 // values of the fields DKIM-Signature, in the order of the keys and folded.
 func Message(r io.Reader, names []string, keys []Key) ([]string, error) {
+	return message(r, keys, fieldsOf(names))
+}
+
+// message signs with signatures that cover these fields.
+func message(r io.Reader, keys []Key, covers []string) ([]string, error) {
 	var signers []*dkim.Signer
 	defer func() {
 		for _, s := range signers {
@@ -52,7 +57,7 @@ func Message(r io.Reader, names []string, keys []Key) ([]string, error) {
 	var all []io.Writer
 	for _, k := range keys {
 		s, err := dkim.NewSigner(&dkim.SignOptions{
-			Domain: k.Domain, Selector: k.Selector, Signer: k.Signer, HeaderKeys: fieldsOf(names),
+			Domain: k.Domain, Selector: k.Selector, Signer: k.Signer, HeaderKeys: covers,
 			HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
 		})
 		if err != nil {
