@@ -29,6 +29,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newCheck(),
 		newUser(),
+		newMailbox(),
 		newQueue(),
 		newFilter(),
 		newDKIM(),

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMailboxListShowsWhatMailboxesHold(t *testing.T) {
+	dir := t.TempDir()
+	path, users, mail := filepath.Join(dir, "posthouse.toml"), filepath.Join(dir, "users"), filepath.Join(dir, "mail")
+	for name, text := range map[string]string{
+		path: fmt.Sprintf("hostname = \"mail.example.org\"\n[domains.\"example.org\"]\n[users]\nfile = %q\n[mailboxes]\npath = \"%s/{domain}/{local}\"\n", users, mail),
+		filepath.Join(mail, "example.org/alice/new/1.a.h"):           "seven7\n",
+		filepath.Join(mail, "example.org/alice/.Junk/cur/2.a.h:2,S"): "junk\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(wantCode int, args ...string) (string, string) {
+		t.Helper()
+		var out, errOut strings.Builder
+		code := execute(t.Context(), append([]string{"mailbox", "list", "-c", path}, args...), nil, &out, &errOut)
+		if code != wantCode {
+			t.Errorf("%v: got status %d, want %d\n%s%s", args, code, wantCode, &out, &errOut)
+		}
+		return out.String(), errOut.String()
+	}
+	if out, _ := list(0, "--json"); out != "[]\n" {
+		t.Errorf("no users file: got %q", out)
+	}
+	if err := os.WriteFile(users, []byte("alice@example.org\nbob@example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := list(0)
+	for _, want := range []string{"ADDRESS MESSAGES OCTETS PATH", "alice@example.org 2 12 " + mail + "/example.org/alice", "bob@example.org 0 0 " + mail + "/example.org/bob"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("got %q, want %q in it", out, want)
+		}
+	}
+	want := fmt.Sprintf("[\n  {\n    \"address\": \"alice@example.org\",\n    \"messages\": 2,\n    \"octets\": 12,\n    \"path\": \"%s/example.org/alice\"\n  },", mail)
+	if out, _ := list(0, "--json"); !strings.HasPrefix(out, want) {
+		t.Errorf("got %s\nwant it to begin with %s", out, want)
+	}
+	// One mailbox that cannot be read hides no other.
+	if err := os.WriteFile(filepath.Join(mail, "example.org/bob"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errOut := list(exitIO)
+	if !strings.Contains(out, "alice@example.org") || strings.Contains(out, "bob") || !strings.Contains(errOut, "mailbox of bob@example.org: ") {
+		t.Errorf("got %q and %q, want alice's mailbox, and an error for bob's", out, errOut)
+	}
+	if _, errOut := list(64, "x"); !strings.Contains(errOut, "x") {
+		t.Errorf("an argument: got %q", errOut)
+	}
+}
