@@ -6,91 +6,175 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
 
 // newMailbox is `posthouse mailbox`: the Maildirs of the users in the users file.
 func newMailbox() *cobra.Command {
-	cmd := &cobra.Command{Use: "mailbox", Short: "Show what virtual mailboxes hold", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "mailbox", Short: "Show and mend what virtual mailboxes hold", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return errors.New("mailbox: no command given") }}
 	path := cmd.PersistentFlags().StringP("config", "c", config.DefaultPath, "read the configuration from `FILE`")
-	cmd.AddCommand(newMailboxList(path))
+	run := func(do func(cmd *cobra.Command, cfg *config.Config, args []string) error) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, args []string) error {
+			cmd.SilenceUsage = true // from here on it is not the command line that is wrong
+			cfg, err := config.Read(*path)
+			if err == nil {
+				err = do(cmd, cfg, args)
+			}
+			return coded(err)
+		}
+	}
+	cmd.AddCommand(newMailboxList(run), newMailboxQuota(run))
 	return cmd
 }
 
-func newMailboxList(path *string) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List mailboxes with their messages and octets", Args: cobra.NoArgs}
-	asJSON := cmd.Flags().Bool("json", false, "write a JSON array")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Read(*path)
-		if err != nil {
-			return coded(err)
+type mailboxRun func(do func(cmd *cobra.Command, cfg *config.Config, args []string) error) func(*cobra.Command, []string) error
+
+// box is a user's mailbox.
+type box struct {
+	User  mta.Address
+	Path  string
+	Quota int64 // octets; 0 = none
+}
+
+// boxes returns the mailboxes of all users, or of those that are named; the error is of those that are left out.
+func boxes(cfg *config.Config, named []string) ([]box, error) {
+	users, err := directory.List(cfg.Users.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		users, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(named) > 0 {
+		if users, err = usersNamed(cfg, users, named); err != nil {
+			return nil, err
 		}
+	}
+	var all []box
+	var failed error
+	for _, u := range users {
+		a := canonical(cfg, u.Address)
+		b := box{User: u.Address, Quota: u.Quota}
+		if b.Quota < 0 {
+			b.Quota = int64(cfg.Mailboxes.Quota)
+		}
+		if b.Path, err = maildir.Path(cfg.Mailboxes.Path, a); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("mailbox of %s: %w", u.Address, err))
+			continue
+		}
+		all = append(all, b)
+	}
+	return all, failed
+}
+
+// usersNamed finds users by their addresses.
+func usersNamed(cfg *config.Config, users []directory.User, named []string) ([]directory.User, error) {
+	var picked []directory.User
+	for _, s := range named {
+		a, err := mta.ParseAddress(s)
+		if err != nil {
+			return nil, &codedError{exitNoUser, fmt.Errorf("%q: %w; give a user's whole address", s, err)}
+		}
+		a = canonical(cfg, a)
+		found := false
+		for _, u := range users {
+			if x := canonical(cfg, u.Address); x.Domain == a.Domain && strings.EqualFold(x.Local, a.Local) {
+				picked, found = append(picked, u), true
+				break
+			}
+		}
+		if !found {
+			return nil, &codedError{exitNoUser, fmt.Errorf("%s: no such user in %s; posthouse user list shows all", a, cfg.Users.File)}
+		}
+	}
+	return picked, nil
+}
+
+// canonical gives an address the domain whose users it is among, as the paths of mailboxes have it.
+func canonical(cfg *config.Config, a mta.Address) mta.Address {
+	if d := (&users{cfg: cfg}).domain(a.Domain); d != nil {
+		a.Domain = d.Name
+		if d.AliasOf != "" {
+			a.Domain = d.AliasOf
+		}
+	}
+	return a
+}
+
+func (b box) counter() maildir.Counter {
+	return maildir.Counter{FS: durable.OS{}, Path: b.Path, Limit: b.Quota, Now: time.Now}
+}
+
+func newMailboxList(run mailboxRun) *cobra.Command {
+	cmd := &cobra.Command{Use: "list [ADDRESS...]", Short: "List mailboxes with their messages, octets and quota"}
+	asJSON := cmd.Flags().Bool("json", false, "write a JSON array")
+	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		// Those that can be read are shown also where others cannot.
-		all, failed := mailboxes(cfg)
+		all, failed := boxes(cfg, args)
+		if failed != nil && all == nil {
+			return failed
+		}
+		list := []listedBox{}
+		for _, b := range all {
+			has, err := maildir.Measure(durable.OS{}, b.Path)
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("mailbox of %s: %w", b.User, err))
+				continue
+			}
+			list = append(list, listedBox{b.User.String(), has.All.Messages, has.All.Octets, has.Counted.Octets, b.Quota, has.Last, b.Path})
+		}
 		show := mailboxTable
 		if *asJSON {
 			show = mailboxJSON
 		}
-		return coded(errors.Join(show(cmd.OutOrStdout(), all), failed))
-	}
+		return errors.Join(show(cmd.OutOrStdout(), list), failed)
+	})
 	return cmd
 }
 
-// mailbox is a user's mailbox in the output of list.
-type mailbox struct {
-	Address  string `json:"address"`
-	Messages int    `json:"messages"`
-	Octets   int64  `json:"octets"`
-	Path     string `json:"path"`
+// listedBox is a mailbox in the output of list.
+type listedBox struct {
+	Address  string    `json:"address"`
+	Messages int64     `json:"messages"`
+	Octets   int64     `json:"octets"`
+	Counted  int64     `json:"counted"` // octets that count for the quota
+	Quota    int64     `json:"quota"`   // octets; 0 = none
+	Last     time.Time `json:"last,omitzero"`
+	Path     string    `json:"path"`
 }
 
-// mailboxes measures the mailboxes of all users; the error is of those that it leaves out.
-func mailboxes(cfg *config.Config) ([]mailbox, error) {
-	list := []mailbox{}
-	users, err := directory.List(cfg.Users.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		return list, nil
-	}
-	if err != nil {
-		return list, err
-	}
-	var failed error
-	for _, u := range users {
-		a := u.Address
-		if d := cfg.Domain(a.Domain); d != nil {
-			a.Domain = d.Name
-		}
-		path, err := maildir.Path(cfg.Mailboxes.Path, a)
-		var has maildir.Usage
-		if err == nil {
-			has, err = maildir.Measure(path)
-		}
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("mailbox of %s: %w", u.Address, err))
-			continue
-		}
-		list = append(list, mailbox{u.Address.String(), has.Messages, has.Octets, path})
-	}
-	return list, failed
-}
-
-func mailboxTable(out io.Writer, all []mailbox) error {
+func mailboxTable(out io.Writer, all []listedBox) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ADDRESS\tMESSAGES\tOCTETS\tPATH")
+	fmt.Fprintln(w, "ADDRESS\tMESSAGES\tOCTETS\tQUOTA\tFULL\tLAST\tPATH")
 	for _, b := range all {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", b.Address, b.Messages, b.Octets, b.Path)
+		quota, full, last := "-", "-", "-"
+		if b.Quota > 0 {
+			quota, full = config.Size(b.Quota).String(), percent(b.Counted, b.Quota)
+		}
+		if !b.Last.IsZero() {
+			last = b.Last.Local().Format("2006-01-02 15:04")
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", b.Address, b.Messages, b.Octets, quota, full, last, b.Path)
 	}
 	return w.Flush()
 }
 
-func mailboxJSON(out io.Writer, all []mailbox) error {
+func percent(part, whole int64) string {
+	return fmt.Sprintf("%.0f%%", float64(part)*100/float64(whole))
+}
+
+func mailboxJSON(out io.Writer, all []listedBox) error {
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")

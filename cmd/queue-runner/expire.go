@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
@@ -68,8 +69,13 @@ func (e *expirer) expire(ctx context.Context, now time.Time) {
 			folder, ferr := maildir.FolderPath(path, name)
 			if ferr == nil {
 				var n int
-				n, ferr = maildir.Expire(folder, now.Add(-c.Mailboxes.JunkExpire))
+				var counted maildir.Usage
+				n, counted, ferr = maildir.Expire(folder, now.Add(-c.Mailboxes.JunkExpire))
 				removed += n
+				if counted.Messages > 0 && name != "Trash" { // what is there no quota counts
+					counter := maildir.Counter{FS: durable.OS{}, Path: path} // whatever the quota, the others' count or ours goes on
+					ferr = errors.Join(ferr, counter.Add(maildir.Usage{Messages: -counted.Messages, Octets: -counted.Octets}))
+				}
 			}
 			err = errors.Join(err, ferr)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/control"
 	"github.com/posthouse-mail/posthouse/mta/daemon"
 	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/runner"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
@@ -43,7 +44,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path)}
+	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path), quotas: local.NewQuotas(durable.OS{})}
 	set, err := b.settings(c)
 	if err != nil {
 		return err

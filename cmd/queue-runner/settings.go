@@ -30,6 +30,7 @@ type builder struct {
 	log   *maillog.Log
 	tls   *transport
 
+	quotas  *local.Quotas
 	metrics *metrics
 	out     *remote.Client // of the last settings
 }
@@ -59,20 +60,60 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	}
 	b.tls.signs.Store(signs)
 	b.replace(out)
+	deliverer, err := b.deliverer(c)
+	if err != nil {
+		return runner.Settings{}, b.fault("mailboxes.welcome", err)
+	}
+	search := deliverer
+	search.FS = newListings(durable.OS{})
 	q, template := c.Queue, c.Mailboxes.Path
 	return runner.Settings{
 		Router:   router,
-		Local:    local.Deliverer{FS: durable.OS{}, Host: c.Hostname, Sync: c.Spool.Sync},
-		Search:   local.Deliverer{FS: newListings(durable.OS{}), Host: c.Hostname, Sync: c.Spool.Sync},
+		Local:    deliverer,
+		Search:   search,
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
 		Sign:     signs,
-		Publish:  publisher(filepath.Join(c.Run, "queue", "status")),
+		Publish:  publisher(filepath.Join(c.Run, "queue", "status"), b.room(users, int64(c.Mailboxes.Quota))),
 		Metrics:  b.metrics.runner,
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),
 		Lifetime: q.Lifetime, BounceLifetime: q.BounceLifetime, RetryFirst: q.RetryFirst, RetryMax: q.RetryMax, DelayNotice: q.DelayNotice,
 		MaxRemote: q.MaxDeliveries, MaxPerDestination: q.MaxPerDestination, MaxLocal: q.MaxLocal, Drain: drainTimeout,
 	}, nil
+}
+
+// deliverer is what puts messages into mailboxes.
+func (b *builder) deliverer(c *config.Config) (local.Deliverer, error) {
+	d := local.Deliverer{
+		FS: durable.OS{}, Host: c.Hostname, Sync: c.Spool.Sync,
+		Quotas: b.quotas, QuotaBounces: c.Mailboxes.QuotaFull == "552", QuotaWarning: c.Mailboxes.QuotaWarning,
+	}
+	if c.Mailboxes.Welcome == "" {
+		return d, nil
+	}
+	var err error
+	d.Welcome, err = local.ReadWelcome(c.Mailboxes.Welcome)
+	return d, err
+}
+
+// room tells of mailboxes that are nearly full, by what their users may hold now.
+func (b *builder) room(users route.Users, standard int64) func() map[string]int64 {
+	return func() map[string]int64 {
+		left := map[string]int64{}
+		for login, octets := range b.quotas.Room(func(a mta.Address) int64 {
+			u, err := users.Lookup(context.Background(), a)
+			switch {
+			case err != nil:
+				return 0
+			case u.Quota < 0:
+				return standard
+			}
+			return u.Quota
+		}) {
+			left[login.String()] = octets
+		}
+		return left
+	}
 }
 
 // replace puts a new client in the place of the old one, whose deliveries go on; connections that wait are closed.

@@ -7,9 +7,11 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 )
 
-// publisher writes the queue's status for others to read. It is old soon: it need not outlast anything.
-func publisher(path string) func(mta.QueueStatus) error {
+// publisher writes the queue's status for others to read, and the room in mailboxes. It is old soon: it need not outlast
+// anything.
+func publisher(path string, room func() map[string]int64) func(mta.QueueStatus) error {
 	return func(st mta.QueueStatus) error {
+		st.Room = room()
 		b, err := json.Marshal(st)
 		if err != nil {
 			return err

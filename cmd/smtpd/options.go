@@ -80,7 +80,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	b.room.Store(room)
 	return smtpd.Options{
 		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
-		Disk: room.check, Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
+		Disk: room.check, Full: room.full, FullBounces: c.Mailboxes.QuotaFull == "552", Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,
 		DeliverBy: true, Priority: true, FutureRelease: p.FutureReleaseMax,
@@ -120,5 +120,5 @@ type router struct{ r *route.Router }
 
 func (r router) Accept(ctx context.Context, a mta.Address) (smtpd.Destination, error) {
 	v := r.r.Accept(ctx, a)
-	return smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply}, v.Cause
+	return smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply, Login: v.Login}, v.Cause
 }

@@ -46,6 +46,12 @@ func (r *room) check() error {
 	return nil
 }
 
+// full says whether a mailbox has no room for so many octets, as far as queue-runner knows.
+func (r *room) full(login mta.Address, octets int64) bool {
+	left, known := r.read().Room[login.String()]
+	return known && (left <= 0 || octets > left)
+}
+
 // read returns the status, the zero one where there is none to believe.
 func (r *room) read() mta.QueueStatus {
 	r.mu.Lock()

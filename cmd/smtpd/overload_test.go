@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
 )
 
 func TestNoMessageIsTakenWithoutRoom(t *testing.T) {
@@ -41,6 +43,34 @@ func TestNoMessageIsTakenWithoutRoom(t *testing.T) {
 				t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 			}
 		}
+	}
+}
+
+func TestAMailboxIsFullWhereQueueRunnerSaysSo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "status")
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	r := &room{status: path, now: func() time.Time { return now }}
+	alice, bob := mta.Address{Local: "alice", Domain: "here.test"}, mta.Address{Local: "bob", Domain: "here.test"}
+	if r.full(bob, 100) {
+		t.Error("without a status bob is full")
+	}
+	status := `{"at":"2026-11-28T12:00:01Z","messages":1,"room":{"alice@here.test":0,"bob@here.test":99}}`
+	if err := os.WriteFile(path, []byte(status), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Second)
+	for _, c := range []struct {
+		who    mta.Address
+		octets int64
+		want   bool
+	}{{alice, 0, true}, {bob, 0, false}, {bob, 99, false}, {bob, 100, true}, {mta.Address{Local: "carol", Domain: "here.test"}, 1 << 40, false}} {
+		if got := r.full(c.who, c.octets); got != c.want {
+			t.Errorf("%s, %d octets: got %v, want %v", c.who, c.octets, got, c.want)
+		}
+	}
+	now = now.Add(2 * time.Minute)
+	if r.full(alice, 0) {
+		t.Error("an old status is believed")
 	}
 }
 

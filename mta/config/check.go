@@ -93,6 +93,7 @@ func (r *reader) checkPaths() {
 	r.required(c.Users.File, "users", "file")
 	r.absolute(c.TLS.Certificate, "tls", "certificate")
 	r.absolute(c.TLS.Key, "tls", "key")
+	r.absolute(c.Mailboxes.Welcome, "mailboxes", "welcome")
 	r.required(c.Filters.Directory, "filters", "directory")
 	r.required(c.Filters.Settings, "filters", "settings")
 	r.absolute(c.Outbound.SmartHostLogin, "outbound", "smart_host_login")

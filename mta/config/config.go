@@ -103,12 +103,13 @@ type Postgres struct {
 // Mailboxes is the table [mailboxes].
 type Mailboxes struct {
 	Path            string        `toml:"path" default:"/var/mail/posthouse/{domain}/{local}"`
-	Quota           Size          `toml:"quota" default:"0" off:"0"`
+	Quota           Size          `toml:"quota" default:"0" min:"0" max:"1048576GB"`
 	QuotaFull       string        `toml:"quota_full" default:"452" oneof:"452|552"`
+	QuotaWarning    int           `toml:"quota_warning" default:"90" min:"0" max:"99"` // percent; 0 = never
 	SystemPath      string        `toml:"system_path" default:"~/Maildir"`
 	SystemMinUID    int           `toml:"system_min_uid" default:"1000" min:"1" max:"2147483647"`
 	JunkExpire      time.Duration `toml:"junk_expire" default:"30d" min:"0" max:"3650d"`
-	Welcome         string        `toml:"welcome" off:""`
+	Welcome         string        `toml:"welcome"` // a file
 	SystemPasswords string        `toml:"system_passwords" default:"shadow" oneof:"shadow|checkpassword" unbuilt:"checkpassword"`
 }
 

@@ -21,6 +21,7 @@ func (r *reader) checkFiles() {
 	for i, route := range c.Routes {
 		r.secretFile(r.root.get("route").item(i).get("login"), "route.login", route.Login)
 	}
+	r.plainFile(r.root.get("mailboxes", "welcome"), "mailboxes.welcome", c.Mailboxes.Welcome)
 	for _, name := range c.LocalDomains() {
 		r.plainFile(r.domains[name].get("aliases"), joinKey(joinKey("domains", name), "aliases"), c.Domains[name].Aliases)
 	}

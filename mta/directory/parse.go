@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
 )
 
 // Bounds of the users file.
@@ -73,7 +74,7 @@ func parseLine(line string) (*User, error) {
 		_, err := parseSaltKey(fields)
 		return nil, err
 	}
-	u := &User{}
+	u := &User{Quota: -1}
 	if u.Address, err = mta.ParseAddress(fields[0]); err != nil {
 		return nil, fmt.Errorf("first field: %w", err)
 	}
@@ -164,8 +165,10 @@ func (u *User) set(key, value string) (err error) {
 			err = errors.New("allowed: yes, no")
 		}
 	case "quota":
-		if value != "0" && value != "" {
-			err = errors.New("not built in this version; allowed: 0")
+		if value != "" {
+			var size config.Size
+			err = size.UnmarshalText([]byte(value))
+			u.Quota = int64(size)
 		}
 	case "host":
 		if value != "" {

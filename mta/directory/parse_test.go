@@ -43,7 +43,8 @@ func TestFaultyUsersFilesAreRefusedWithTheLine(t *testing.T) {
 		{"alice@example.org {PLAIN}a colour=red\n", `unknown key "colour"; allowed: quota, forward, send_as, host, disabled`},
 		{"alice@example.org disabled=yes disabled=no\n", `"disabled" twice`},
 		{"alice@example.org disabled=maybe\n", "disabled: allowed: yes, no"},
-		{"alice@example.org quota=50MB\n", "quota: not built in this version"},
+		{"alice@example.org quota=50XB\n", "quota: \"50XB\" is no size; allowed: "},
+		{"alice@example.org quota=-1\n", "quota: \"-1\" is no size"},
 		{"alice@example.org host=mail2.example.org\n", "host: not built in this version"},
 		{"alice@example.org forward=bob@example.org,\n", "forward: bad address"},
 		{"alice@example.org forward=" + strings.Repeat("a@b.c,", 100) + "a@b.c\n", "forward: more than 100"},
@@ -90,17 +91,25 @@ func TestUsersFilesThatOthersCanReadAreRefused(t *testing.T) {
 
 func TestLineWithEveryFieldIsRead(t *testing.T) {
 	line := "Alice@Example.ORG\t {PLAIN}one {SCRAM-SHA-256}" + pencil +
-		" quota=0 forward=bob@Example.net,Alice@example.org send_as=info@example.org,@Sub.example.org host= disabled=yes "
+		" quota=50MB forward=bob@Example.net,Alice@example.org send_as=info@example.org,@Sub.example.org host= disabled=yes "
 	u, err := directory.ParseLine(line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{u.Address, u.Forward, u.SendAs, u.Disabled, u.Schemes}
-	want := []any{mta.Address{Local: "Alice", Domain: "example.org"},
+	got := []any{u.Address, u.Quota, u.Forward, u.SendAs, u.Disabled, u.Schemes}
+	want := []any{mta.Address{Local: "Alice", Domain: "example.org"}, int64(50 << 20),
 		[]mta.Address{{Local: "bob", Domain: "example.net"}, {Local: "Alice", Domain: "example.org"}},
 		[]string{"info@example.org", "@sub.example.org"}, true, []string{"PLAIN", "SCRAM-SHA-256"}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("want -, got +:\n%s", d)
+	}
+}
+
+func TestAQuotaOfOnesOwnIsTheDefaultWhereItIsNotGiven(t *testing.T) {
+	for line, want := range map[string]int64{"a@b.c": -1, "a@b.c quota=": -1, "a@b.c quota=0": 0, "a@b.c quota=1KB": 1024} {
+		if u, err := directory.ParseLine(line); err != nil || u.Quota != want {
+			t.Errorf("%q: got %d, %v; want %d", line, u.Quota, err, want)
+		}
 	}
 }
 

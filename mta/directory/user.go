@@ -19,6 +19,8 @@ type User struct {
 	Forward []mta.Address
 	// SendAs holds what else the user may send as: addresses, or "@domain" for all of a domain; in lower-case domains.
 	SendAs []string
+	// Quota is what the mailbox may hold, in octets; 0 = anything; negative = as [mailboxes] quota says.
+	Quota int64
 	// Disabled users take mail and cannot log in.
 	Disabled bool
 	// Schemes names the verifiers, in the file's order; empty where they were dropped on reading.

@@ -25,6 +25,9 @@ type FS interface {
 	Open(path string) (File, error)
 	// OpenWrite opens a file that is there for reading and writing.
 	OpenWrite(path string) (File, error)
+	// Append adds to the end of a file that is there, in one write: of several at a time none is lost. Nothing of it lasts
+	// but by a SyncFS.
+	Append(path string, p []byte) error
 	Mkdir(path string, perm fs.FileMode) error
 	// Rename replaces what is at the new path.
 	Rename(from, to string) error

@@ -31,6 +31,25 @@ func (OS) Rename(from, to string) error              { return os.Rename(from, to
 func (OS) Remove(path string) error                  { return unlink(path) }
 func (OS) Stat(path string) (fs.FileInfo, error)     { return os.Lstat(path) }
 
+// Append is by O_APPEND. What is no file is refused: a FIFO would make us wait.
+func (OS) Append(path string, p []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "append", Path: path, Err: unix.EINVAL}
+	}
+	if err == nil {
+		_, err = f.Write(p)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
 // unlink removes a file and never a folder, in one system call.
 func unlink(path string) error {
 	if err := retry(func() error { return unix.Unlink(path) }); err != nil {

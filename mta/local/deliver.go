@@ -25,13 +25,21 @@ type Deliverer struct {
 	FS   durable.FS
 	Host string // stands in the file names
 	Sync string
+
+	Quotas       *Quotas // nil: quotas are not looked at
+	QuotaBounces bool    // a message that is too much goes back at once; it waits otherwise
+	QuotaWarning int     // the user is told when a mailbox comes to hold so much of its quota, in percent; 0 = never
+
+	Welcome []byte // the first message of a mailbox that is made (see ReadWelcome); nil: none
 }
 
 // Request is one message for one recipient.
 type Request struct {
-	Mailbox     string // the Maildir
-	Folder      string // a Maildir++ folder: used when it exists, the inbox otherwise
-	MakeFolder  bool   // it is made where it is missing: a filter wants it, and no stranger has chosen its name
+	Mailbox     string      // the Maildir
+	Login       mta.Address // whose it is
+	Quota       int64       // of the mailbox, octets; 0 = none
+	Folder      string      // a Maildir++ folder: used when it exists, the inbox otherwise
+	MakeFolder  bool        // it is made where it is missing: a filter wants it, and no stranger has chosen its name
 	ID          mta.ID
 	Index       int // the recipient's number in the message
 	ReturnPath  mta.Address
@@ -56,13 +64,16 @@ type Receipt struct {
 	Dir    string
 }
 
-// Deliver delivers. The outcome is Delivered or Deferred; of an error the sender learns only that the mailbox cannot
-// be written to at the moment.
+// Deliver delivers. The outcome is Delivered, Deferred, or, where the quota does not allow it, Failed; of an error the sender
+// learns only that the mailbox cannot be written to at the moment.
 func (d Deliverer) Deliver(ctx context.Context, r Request) (mta.Outcome, Receipt) {
 	if err := ctx.Err(); err != nil {
 		return outcome(err), Receipt{}
 	}
 	receipt, err := d.deliver(r)
+	if errors.Is(err, errFull) {
+		return d.full(err), Receipt{}
+	}
 	if err != nil {
 		return outcome(err), Receipt{}
 	}
@@ -88,8 +99,12 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	err = box.Deliver(maildir.Unique(r.ID, r.Index, d.Host), newSource(r), receipt.Synced)
+	unique := maildir.Unique(r.ID, r.Index, d.Host)
+	put := func(box maildir.Mailbox) error { return box.Deliver(unique, newSource(r), receipt.Synced) }
+	err = d.within(box, r, put)
+	var uncounted *countError
 	switch {
+	case errors.As(err, &uncounted): // whatever was in the way of that, it is not the message
 	case errors.Is(err, fs.ErrExist):
 		_, err = d.repair(box, r)
 	case errors.Is(err, maildir.ErrUnsynced):
@@ -102,7 +117,7 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 // make makes what is missing of the mailbox, and the folder where that is wanted.
 func (d Deliverer) make(box maildir.Mailbox, r Request) (maildir.Mailbox, error) {
 	if !box.Exists() {
-		if err := box.Make(); err != nil {
+		if err := d.begin(box, r); err != nil {
 			return box, err
 		}
 	}

@@ -28,6 +28,9 @@ type Source interface {
 type Mailbox struct {
 	FS   durable.FS
 	Path string
+	// Admit is asked by Deliver when a message's size is known and nobody can see it yet: of an error nothing is left. nil:
+	// not asked.
+	Admit func(octets int64) error
 }
 
 // ErrUnsynced says that a message is in new/, whole and visible to readers, but may be gone after a power loss.
@@ -37,9 +40,15 @@ var ErrUnsynced = errors.New("delivered, but not synced")
 // the file and its name last when it returns nil; ErrUnsynced when that failed at the very end. fs.ErrExist: a file of
 // this name is there (Find tells more). Any other error may have left the file in new/.
 func (b Mailbox) Deliver(unique string, src Source, sync bool) error {
-	tmp, name, err := b.write(unique, src, sync)
+	tmp, name, size, err := b.write(unique, src, sync)
 	if err != nil {
 		return err
+	}
+	if b.Admit != nil {
+		if err := b.Admit(size); err != nil {
+			_ = b.FS.Remove(tmp)
+			return err
+		}
 	}
 	to := filepath.Join(b.Path, dirNew, name)
 	if err := b.FS.RenameNoReplace(tmp, to); err != nil {
@@ -57,7 +66,7 @@ func (b Mailbox) Deliver(unique string, src Source, sync bool) error {
 // Replace writes the message anew over the file at path (of this Maildir), which a crash has cut short or a failing
 // disk may have lost. The name stays; the file and its name last.
 func (b Mailbox) Replace(path, unique string, src Source) error {
-	tmp, _, err := b.write(unique, src, true)
+	tmp, _, _, err := b.write(unique, src, true)
 	if err != nil {
 		return err
 	}
@@ -89,13 +98,19 @@ func (b Mailbox) syncName(path string) error {
 	return errors.Join(b.FS.SyncDir(filepath.Dir(path)), b.FS.SyncDir(b.Path))
 }
 
-// write makes tmp/unique and returns its path and the name it is to have.
-func (b Mailbox) write(unique string, src Source, sync bool) (tmp, name string, err error) {
+// write makes tmp/unique and returns its path, the name it is to have, and its size.
+func (b Mailbox) write(unique string, src Source, sync bool) (tmp, name string, size int64, err error) {
 	tmp = filepath.Join(b.Path, dirTmp, unique)
 	f, err := b.create(tmp)
 	if err != nil {
-		return "", "", err
+		return "", "", 0, err
 	}
+	name, size, err = b.fill(f, tmp, unique, src, sync)
+	return tmp, name, size, err
+}
+
+// fill writes a message into a new file and closes it.
+func (b Mailbox) fill(f durable.File, tmp, unique string, src Source, sync bool) (name string, size int64, err error) {
 	w := &fileWriter{f: f}
 	_, err = src.WriteTo(w)
 	if err == nil && sync {
@@ -106,9 +121,9 @@ func (b Mailbox) write(unique string, src Source, sync bool) (tmp, name string, 
 	}
 	if err != nil {
 		_ = b.FS.Remove(tmp)
-		return "", "", fmt.Errorf("%s: %w", tmp, err)
+		return "", 0, fmt.Errorf("%s: %w", tmp, err)
 	}
-	return tmp, FileName(unique, w.off, w.wire()), nil
+	return FileName(unique, w.off, w.wire()), w.off, nil
 }
 
 // create opens the file in tmp/, after making the mailbox at its first delivery and removing what a crash left.
@@ -132,6 +147,52 @@ func (b Mailbox) create(tmp string) (durable.File, error) {
 // Make makes the Maildir's folders, and those above it, where they are missing. new/, by which a Maildir is known to be
 // there, comes last: when all other names last. Its own name is for the delivery to sync.
 func (b Mailbox) Make() error {
+	if err := b.makeRest(); err != nil {
+		return err
+	}
+	return b.makeDir(filepath.Join(b.Path, dirNew))
+}
+
+// MakeWith is Make for a mailbox that is not there yet and begins with a message: new/ comes with the message in it or not at
+// all, so that it is there once. Whoever else makes the mailbox at the same time may be quicker: then there is no message.
+func (b Mailbox) MakeWith(unique string, src Source) error {
+	if err := b.makeRest(); err != nil {
+		return err
+	}
+	dir := filepath.Join(b.Path, dirTmp, unique)
+	if err := b.makeDir(dir); err != nil {
+		return err
+	}
+	left, err := b.FS.ReadDir(dir) // by a crash
+	for _, name := range left {
+		err = errors.Join(err, b.FS.Remove(filepath.Join(dir, name)))
+	}
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, unique)
+	f, err := b.FS.Create(tmp, 0o640)
+	if err != nil {
+		return err
+	}
+	name, _, err := b.fill(f, tmp, unique, src, true)
+	if err != nil {
+		return err
+	}
+	if err := b.FS.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	if err := b.FS.SyncDir(dir); err != nil {
+		return err
+	}
+	if err = b.FS.RenameNoReplace(dir, filepath.Join(b.Path, dirNew)); errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return err
+}
+
+// makeRest makes all but new/.
+func (b Mailbox) makeRest() error {
 	for _, d := range []string{dirTmp, dirCur} {
 		if err := b.makeDir(filepath.Join(b.Path, d)); err != nil {
 			return err
@@ -150,7 +211,7 @@ func (b Mailbox) Make() error {
 			break
 		}
 	}
-	return b.makeDir(filepath.Join(b.Path, dirNew))
+	return nil
 }
 
 // folderMark is the file by which Courier and others know a folder of a Maildir++.

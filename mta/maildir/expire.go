@@ -3,30 +3,31 @@ package maildir
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Expire removes the messages in a Maildir, or in a folder of one, that have been there and unchanged since before a time, and
-// returns how many those were. What counts is the time of the last change of the file's own record (ctime): a message comes
+// returns how many those were, and what a quota had counted of them. What counts is the time of the last change of the file's own record (ctime): a message comes
 // into a folder by a new name, and its mtime tells of its delivery into another. Neither a link nor what is no message is
 // touched; a Maildir that is not there has none.
-func Expire(path string, before time.Time) (removed int, err error) {
+func Expire(path string, before time.Time) (removed int, counted Usage, err error) {
 	for _, name := range []string{dirNew, dirCur} {
-		n, err := expire(path, name, before)
-		removed += n
+		n, u, err := expire(path, name, before)
+		removed, counted = removed+n, counted.plus(u)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return removed, err
+			return removed, counted, err
 		}
 	}
-	return removed, nil
+	return removed, counted, nil
 }
 
-func expire(path, name string, before time.Time) (removed int, err error) {
+func expire(path, name string, before time.Time) (removed int, counted Usage, err error) {
 	f, err := openFolder(path, name)
 	if err != nil {
-		return 0, err
+		return 0, Usage{}, err
 	}
 	defer f.close()
 	err = f.each(func(d dirent) error {
@@ -49,7 +50,10 @@ func expire(path, name string, before time.Time) (removed int, err error) {
 			return f.fault("remove", string(d.name), err)
 		}
 		removed++
+		if n, ok := ParseName(string(d.name)); ok && !slices.Contains(n.Flags, 'T') {
+			counted = counted.plus(Usage{1, st.Size})
+		}
 		return nil
 	})
-	return removed, err
+	return removed, counted, err
 }

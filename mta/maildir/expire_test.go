@@ -39,7 +39,7 @@ func TestExpireRemovesOldMessagesAlone(t *testing.T) {
 		before time.Time
 		want   int
 	}{{time.Now().Add(-time.Hour), 0}, {time.Now().Add(time.Hour), 2}, {time.Now().Add(time.Hour), 0}} {
-		if n, err := maildir.Expire(dir, c.before); err != nil || n != c.want {
+		if n, counted, err := maildir.Expire(dir, c.before); err != nil || n != c.want || counted.Messages != int64(c.want) {
 			t.Errorf("before %v: got %d, %v, want %d", c.before, n, err, c.want)
 		}
 	}
@@ -51,7 +51,7 @@ func TestExpireRemovesOldMessagesAlone(t *testing.T) {
 	if _, err := os.Stat(outside); err != nil {
 		t.Error(err)
 	}
-	if n, err := maildir.Expire(filepath.Join(dir, "absent"), time.Now()); n != 0 || err != nil {
+	if n, _, err := maildir.Expire(filepath.Join(dir, "absent"), time.Now()); n != 0 || err != nil {
 		t.Errorf("absent: got %d, %v, want nothing", n, err)
 	}
 	linked := filepath.Join(t.TempDir(), ".Trash")
@@ -61,7 +61,7 @@ func TestExpireRemovesOldMessagesAlone(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "tmp"), filepath.Join(linked, "cur")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := maildir.Expire(linked, time.Now().Add(time.Hour)); n != 0 || err == nil {
+	if n, _, err := maildir.Expire(linked, time.Now().Add(time.Hour)); n != 0 || err == nil {
 		t.Errorf("a linked folder: got %d, %v, want an error", n, err)
 	}
 }

@@ -15,8 +15,11 @@ const MaxUnique = 70
 // Unique returns the unique part of the file name of recipient index of message id on host: the same for each try of
 // one delivery, so that a repeated one finds its own file, and different for any other. It has only letters, digits,
 // dots and hyphens, and at most MaxUnique of them.
-func Unique(id mta.ID, index int, host string) string {
-	s := string(id) + "." + strconv.Itoa(index) + "." + safeHost(host)
+func Unique(id mta.ID, index int, host string) string { return UniqueNotice(id, index, "", host) }
+
+// UniqueNotice is Unique for a message of our own that comes with a delivery: its kind is a word.
+func UniqueNotice(id mta.ID, index int, kind, host string) string {
+	s := string(id) + "." + kind + strconv.Itoa(index) + "." + safeHost(host)
 	if len(s) <= MaxUnique {
 		return s
 	}

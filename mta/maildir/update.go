@@ -3,15 +3,13 @@ package maildir
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// QuotaFile is the file of Maildir++ in which those who add and remove messages keep count; see maildirquota(7) of Courier.
-const QuotaFile = "maildirsize"
+	"github.com/posthouse-mail/posthouse/mta/durable"
+)
 
 // Remove removes messages, each whole, and tells done of each; one that is not there any more is no error. Where there is a
 // Maildir++ quota file it is told once, at the end. When Remove returns nil they stay removed over a loss of power.
@@ -82,17 +80,10 @@ func (m *Maildrop) counts(i int) bool {
 	return ok && !slices.Contains(n.Flags, 'T')
 }
 
-// tellQuota adds a line to the quota file, where there is one: in one write, as others may do the same. Where it fails the
-// count is too high until somebody counts anew, as they all do from time to time.
+// tellQuota adds a line to the quota file, where there is one. Where it fails the count is too high until somebody counts anew,
+// as they all do from time to time.
 func (m *Maildrop) tellQuota(octets, messages int64) {
-	f, err := os.OpenFile(m.path(QuotaFile), os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
-		_, _ = fmt.Fprintf(f, "%d %d\n", octets, messages)
-	}
+	_ = durable.OS{}.Append(m.path(QuotaFile), fmt.Appendf(nil, "%d %d\n", octets, messages))
 }
 
 // flagRetrieved sets the flag S of each message that RETR has sent. It waits until the session ends: most of them are

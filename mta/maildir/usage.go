@@ -3,68 +3,138 @@ package maildir
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
-// Usage is what a Maildir holds: messages, and the octets of their files.
+// Usage is a number of messages, and the octets of their files.
 type Usage struct {
-	Messages int
+	Messages int64
 	Octets   int64
 }
 
-// Measure counts the messages of a Maildir and of its Maildir++ folders, without opening any. A message that a reader moves
-// meanwhile may be counted twice. Neither a link nor what is no message counts, be it a folder or a file; a Maildir that is
-// not there has none.
-func Measure(path string) (Usage, error) {
-	var u Usage
-	all, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return u, nil
-	}
+func (u Usage) plus(v Usage) Usage { return Usage{u.Messages + v.Messages, u.Octets + v.Octets} }
+
+// Holding is what a Maildir holds.
+type Holding struct {
+	All     Usage
+	Counted Usage     // what a quota counts of it: not the folder Trash, and no message that has the flag T (maildirquota(7))
+	Last    time.Time // when the youngest message came in; the zero time without any
+}
+
+// Measure counts the messages of a Maildir and of its Maildir++ folders, without opening any. The sizes are those of the
+// files' names, or of the files where a name has none. A message that a reader moves meanwhile may be counted twice. Neither a
+// link nor what is no message counts, be it a folder or a file; a Maildir that is not there has none.
+func Measure(fsys durable.FS, path string) (Holding, error) {
+	var h Holding
+	boxes, err := Boxes(fsys, path)
 	if err != nil {
-		return u, err
-	}
-	boxes := []string{path}
-	for _, e := range all {
-		if e.IsDir() && strings.HasPrefix(e.Name(), ".") {
-			boxes = append(boxes, filepath.Join(path, e.Name()))
-		}
+		return h, err
 	}
 	for _, box := range boxes {
 		// In the order in which readers move messages: none is missed.
 		for _, name := range []string{dirNew, dirCur} {
-			if err := u.add(box, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return u, err
+			if err := h.add(fsys, filepath.Join(box, name), !uncounted(path, box)); err != nil {
+				return h, err
 			}
 		}
 	}
-	return u, nil
+	return h, nil
 }
 
+// Boxes returns the Maildir and the folders of Maildir++ in it, none where it is not there. What is a link is no folder.
+func Boxes(fsys durable.FS, path string) ([]string, error) {
+	names, err := fsys.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	boxes := []string{path}
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") || strings.Trim(name, ".") == "" {
+			continue
+		}
+		box := filepath.Join(path, name)
+		if st, err := fsys.Stat(box); err == nil && st.IsDir() {
+			boxes = append(boxes, box)
+		}
+	}
+	return boxes, nil
+}
+
+// folderTrash is the folder whose messages no quota counts.
+const folderTrash = ".Trash"
+
+// uncounted says whether a box of a Maildir is one that no quota counts.
+func uncounted(path, box string) bool { return box == filepath.Join(path, folderTrash) }
+
 // add counts the messages of new/ or cur/.
-func (u *Usage) add(box, name string) error {
-	f, err := openFolder(box, name)
+func (h *Holding) add(fsys durable.FS, dir string, counted bool) error {
+	st, err := fsys.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !st.IsDir() {
+		err = &fs.PathError{Op: "read folder", Path: dir, Err: syscall.ENOTDIR}
+	}
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	return f.each(func(d dirent) error {
-		if !d.mayBeFile() || d.name[0] == '.' {
-			return nil
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		n, ok := ParseName(file)
+		if !ok {
+			continue
 		}
-		var st unix.Stat_t
-		switch err := unix.Fstatat(f.fd, string(d.name), &st, unix.AT_SYMLINK_NOFOLLOW); {
-		case errors.Is(err, unix.ENOENT):
-			return nil // a reader was quicker
-		case err != nil:
-			return f.fault("stat", string(d.name), err)
-		case st.Mode&unix.S_IFMT == unix.S_IFREG:
-			u.Messages, u.Octets = u.Messages+1, u.Octets+st.Size
+		size, came := n.Size, cameAt(n.Unique)
+		if size < 0 || came.IsZero() {
+			st, err := fsys.Stat(filepath.Join(dir, file))
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				continue // a reader was quicker
+			case err != nil:
+				return err
+			case !st.Mode().IsRegular():
+				continue
+			case size < 0:
+				size = st.Size()
+			}
+			if came.IsZero() {
+				came = st.ModTime()
+			}
 		}
-		return nil
-	})
+		u := Usage{1, size}
+		h.All = h.All.plus(u)
+		if counted && !slices.Contains(n.Flags, 'T') {
+			h.Counted = h.Counted.plus(u)
+		}
+		if came.After(h.Last) {
+			h.Last = came
+		}
+	}
+	return nil
+}
+
+// cameAt is the time in a unique part, our own or that of another program; zero where it has none.
+func cameAt(unique string) time.Time {
+	id, _, _ := strings.Cut(unique, ".")
+	if id, err := mta.ParseID(id); err == nil {
+		return id.Time()
+	}
+	if sec, ok := arrival(unique); ok {
+		return time.Unix(sec, 0)
+	}
+	return time.Time{}
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
 
@@ -23,19 +25,28 @@ func TestMeasureCountsMessagesAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := maildir.Measure(dir)
-	if want := (maildir.Usage{Messages: 4, Octets: 2 + 5 + 2 + 5}); err != nil || got != want {
+	write(t, filepath.Join(dir, "cur/0A00000000000AAA.0.h,S=100,W=110:2,"), "what the name says\n")
+	if err := os.MkdirAll(filepath.Join(dir, ".Trash/new"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, ".Trash/new/8.a.h"), "in the bin\n")
+	got, err := maildir.Measure(durable.OS{}, dir)
+	want := maildir.Holding{
+		All: maildir.Usage{Messages: 6, Octets: 2 + 5 + 2 + 5 + 100 + 11}, Counted: maildir.Usage{Messages: 4, Octets: 2 + 5 + 5 + 100},
+		Last: mta.ID("0A00000000000AAA").Time(),
+	}
+	if err != nil || got != want {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
-	got, err = maildir.Measure(filepath.Join(dir, "nowhere"))
-	if err != nil || got != (maildir.Usage{}) {
+	got, err = maildir.Measure(durable.OS{}, filepath.Join(dir, "nowhere"))
+	if err != nil || got != (maildir.Holding{}) {
 		t.Errorf("no Maildir: got %v, %v", got, err)
 	}
 	// Whoever can write in the mailbox leads nobody out of it.
 	if err := os.Symlink(filepath.Join(other, "new"), filepath.Join(dir, ".Empty/new")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := maildir.Measure(dir); err == nil {
+	if got, err := maildir.Measure(durable.OS{}, dir); err == nil {
 		t.Errorf("new/ is a link: got %v, want an error", got)
 	}
 }

@@ -8,7 +8,7 @@ type Kind uint8
 // The decisions. What is unknown is deferred: the zero Kind.
 const (
 	Deferred Kind = iota // Reply, Cause
-	Mailbox              // Login, Folder
+	Mailbox              // Login, Folder, Quota
 	Alias                // Members, Owner
 	Remote               // Dest
 	Discard              // accepted and thrown away, as a [[route]] says
@@ -24,6 +24,7 @@ type Decision struct {
 	Kind    Kind
 	Login   mta.Address // whose mailbox: the user's address as the directory has it
 	Folder  string      // what stood behind the delimiter, "" = none; a hint, as the folder need not exist
+	Quota   int64       // what the mailbox may hold, octets; 0 = anything
 	Members []Member    // at least one, without duplicates
 	Owner   mta.Address // of an Alias: who hears of members that cannot be reached; the zero Address = the sender
 	Dest    mta.Destination
@@ -41,9 +42,10 @@ type Member struct {
 
 // Acceptance is what smtpd needs to know of a recipient.
 type Acceptance struct {
-	Ours  bool      // in a domain of ours, relayed ones too; if not, only who may relay may send there
-	Reply mta.Reply // the refusal, temporary or permanent; the zero Reply accepts
-	Cause error     // of a temporary refusal, for the log alone
+	Ours  bool        // in a domain of ours, relayed ones too; if not, only who may relay may send there
+	Login mta.Address // whose mailbox it comes into; the zero Address = another's, or several
+	Reply mta.Reply   // the refusal, temporary or permanent; the zero Reply accepts
+	Cause error       // of a temporary refusal, for the log alone
 }
 
 func refused(code int, enhanced, text string) Decision {

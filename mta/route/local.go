@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
 // found is what stands under a name in a domain of ours: a mailbox, a refusal, or (Kind Alias) targets that are not
@@ -66,7 +67,7 @@ func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
 	case len(u.Forward) > 0:
 		return found{Decision{Kind: Alias}, u.Forward, "forward= of the user " + u.Address.String()}
 	}
-	return found{Decision: Decision{Kind: Mailbox, Login: u.Address}, via: "the user " + u.Address.String()}
+	return found{Decision: r.into(u), via: "the user " + u.Address.String()}
 }
 
 // postmaster finds the one who stands in for a domain's absent postmaster; in the last resort it is a mailbox of that
@@ -89,11 +90,20 @@ func (r *Router) postmaster(ctx context.Context, a mta.Address) found {
 	return f
 }
 
+// into is a user's mailbox.
+func (r *Router) into(u directory.User) Decision {
+	d := Decision{Kind: Mailbox, Login: u.Address, Quota: u.Quota}
+	if d.Quota < 0 {
+		d.Quota = r.opt.Quota
+	}
+	return d
+}
+
 // mailbox decides on an address that aliases and forward= no longer change.
 func (r *Router) mailbox(ctx context.Context, a mta.Address, d *domain) Decision {
 	u, err := r.opt.Users.Lookup(ctx, a)
 	if err == nil {
-		return Decision{Kind: Mailbox, Login: u.Address}
+		return r.into(u)
 	}
 	if !errors.Is(err, mta.ErrUnknownUser) {
 		return lookupFailed(err)

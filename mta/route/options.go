@@ -7,7 +7,7 @@ import (
 
 // FromConfig returns the Options that a configuration asks for, less Users and AliasError.
 func FromConfig(c *config.Config) Options {
-	o := Options{Hostname: c.Hostname, Origin: c.Origin, Postmaster: c.PostmasterAddress()}
+	o := Options{Hostname: c.Hostname, Origin: c.Origin, Postmaster: c.PostmasterAddress(), Quota: int64(c.Mailboxes.Quota)}
 	for _, d := range c.Domains {
 		v := Domain{
 			Name: d.Name, AliasOf: d.AliasOf, Aliases: d.Aliases, Delimiter: d.Delimiter,

@@ -45,6 +45,7 @@ type Options struct {
 	Domains    []Domain
 	Routes     []Route
 	SmartHost  mta.Destination // the zero Destination: none
+	Quota      int64           // of a mailbox whose user has none of his own, octets; 0 = none
 	Users      Users
 	// AliasError is told that an aliases file has turned bad or cannot be read; the last good one stays in force. Once
 	// for each change; it must not call the Router. nil: nobody is told.
@@ -141,6 +142,9 @@ func (r *Router) Accept(ctx context.Context, a mta.Address) Acceptance {
 	}
 	if dec.Kind == Refused || dec.Kind == Deferred {
 		acc.Reply, acc.Cause = dec.Reply, dec.Cause
+	}
+	if dec.Kind == Mailbox {
+		acc.Login = dec.Login
 	}
 	return acc
 }

@@ -142,7 +142,7 @@ func (w *worker) request(env *mta.Envelope, l *spool.Loaded, i int, r *spool.Rcp
 		to.Domain = w.set.Hostname
 	}
 	return local.Request{
-		Mailbox: path, Folder: folder, MakeFolder: r.Folder != "", ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: to,
+		Mailbox: path, Login: d.Login, Quota: d.Quota, Folder: folder, MakeFolder: r.Folder != "", ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: to,
 		Envelope: env, Content: l.Content, Look: look || r.Tries > 0, Redo: r.Redo,
 		// What the sender is told of must last.
 		Sync: !env.Sender.IsNull() && notify(r.Notify).Success,

@@ -3,6 +3,7 @@ package smtpd_test
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
@@ -101,6 +103,13 @@ func setUp(t *testing.T, script string, o *smtpd.Options, l *smtpd.Listener) (qu
 				o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix(value)}
 			case "xclient":
 				o.XclientFrom = []netip.Prefix{netip.MustParsePrefix(value)}
+			case "peer":
+				o.Peer = func(net.Conn) (smtpd.Peer, error) { return smtpd.Peer{UID: 1000, Login: value}, nil }
+			case "full": // bob has room for 100 octets
+				o.Full = func(login mta.Address, octets int64) bool {
+					return login.Local == "bob" && octets > 100 || login.Local == "alice"
+				}
+				o.FullBounces = value == "552"
 			case "disk":
 				o.Disk = func() error { return fmt.Errorf("disk %s", value) }
 			default:

@@ -35,8 +35,9 @@ type Router interface {
 
 // Destination is a Router's answer.
 type Destination struct {
-	Relay   bool      // it is not in a domain of ours: only who may relay may send there
-	Refusal mta.Reply // Code 0 = taken
+	Relay   bool        // it is not in a domain of ours: only who may relay may send there
+	Refusal mta.Reply   // Code 0 = taken
+	Login   mta.Address // whose mailbox it is; the zero Address: nobody's, or not known
 }
 
 // Logins slows down who guesses passwords: Delay is how long to wait before a check, Failed how long a refusal takes in all.
@@ -69,10 +70,15 @@ type Options struct {
 	TLS     func() *tls.Config // nil, or returns nil: no TLS
 	Filters Filters            // nil: none
 	Disk    func() error       // asked at MAIL and DATA; an error is 452 4.3.1. nil: not asked
-	Peer    func(net.Conn) (Peer, error)
-	Log     *maillog.Log
-	Metrics *Metrics       // nil: nobody sees them
-	Trusted []netip.Prefix // may relay without a login
+	// Full says whether a mailbox has no room for a message of so many octets (0: its sender has not said how many). FullBounces
+	// refuses such mail for good, where it may try again otherwise. nil: not asked. What programs of this machine send waits in
+	// the queue instead.
+	Full        func(login mta.Address, octets int64) bool
+	FullBounces bool
+	Peer        func(net.Conn) (Peer, error)
+	Log         *maillog.Log
+	Metrics     *Metrics       // nil: nobody sees them
+	Trusted     []netip.Prefix // may relay without a login
 
 	ProxyFrom   []netip.Prefix // speak the PROXY protocol, and must
 	XclientFrom []netip.Prefix // may use XCLIENT

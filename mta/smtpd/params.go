@@ -36,7 +36,7 @@ func (s *session) mailParam(tx *transaction, p smtp.Param) mta.Reply {
 	good := false
 	switch p.Key {
 	case "SIZE":
-		return s.sizeParam(p.Value)
+		return s.sizeParam(tx, p.Value)
 	case "BODY":
 		tx.body = strings.ToUpper(p.Value)
 		good = tx.body == mta.Body7Bit || tx.body == mta.Body8BitMIME
@@ -114,7 +114,7 @@ func (s *session) holdParam(tx *transaction, p smtp.Param) mta.Reply {
 func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 // sizeParam is RFC 1870 6.1.
-func (s *session) sizeParam(value string) mta.Reply {
+func (s *session) sizeParam(tx *transaction, value string) mta.Reply {
 	n, err := smtp.ParseSize(value)
 	if err != nil {
 		return badParam(smtp.Param{Key: "SIZE"})
@@ -122,6 +122,7 @@ func (s *session) sizeParam(value string) mta.Reply {
 	if n > s.maxSize {
 		return s.tooBig()
 	}
+	tx.size = n
 	return mta.Reply{}
 }
 

@@ -90,6 +90,16 @@ func (s *session) route(to mta.Address) mta.Reply {
 		return reply(550, "5.7.1", "Relaying denied")
 	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
 		return mta.Reply{}
+	case d.Refusal.Code == 0 && s.full(d.Login):
+		if s.o.FullBounces {
+			return reply(552, "5.2.2", "The mailbox is full")
+		}
+		return reply(452, "4.2.2", "The mailbox is full, try again later")
 	}
 	return d.Refusal
+}
+
+// full says whether a mailbox has no room for the message.
+func (s *session) full(login mta.Address) bool {
+	return s.o.Full != nil && !login.IsNull() && s.l.Role != mta.RoleLocal && s.o.Full(login, s.tx.size)
 }

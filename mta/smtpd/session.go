@@ -58,6 +58,7 @@ type transaction struct {
 	body   string
 	utf8   bool
 	auth   string
+	size   int64 // as SIZE has it; 0: it was not given
 	wishes
 	chunks  *chunks    // nil before the first BDAT
 	policy  *mta.Reply // nil before the first recipient

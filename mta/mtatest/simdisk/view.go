@@ -108,6 +108,21 @@ func (v *View) open(path string, write bool) (durable.File, error) {
 	return &file{v: v, n: n, path: path, write: write}, nil
 }
 
+// Append implements durable.FS.
+func (v *View) Append(path string, p []byte) error {
+	v.d.mu.Lock()
+	defer v.d.mu.Unlock()
+	n, err := v.look("append", path)
+	if err != nil {
+		return err
+	}
+	if n.dir != nil {
+		return pathError("append", path, syscall.EISDIR)
+	}
+	f := &file{v: v, n: n, path: path, write: true}
+	return f.change("write", change{off: n.data.size, bytes: append([]byte{}, p...)})
+}
+
 // Rename implements durable.FS.
 func (v *View) Rename(from, to string) error { return v.rename(from, to, true) }
 
