@@ -60,7 +60,7 @@ func run(ctx context.Context, app *daemon.App) error {
 		return err
 	})
 	app.OnHealth("listeners", server.Accepting)
-	if err := watched(app, b); err != nil {
+	if err := watched(app, b, judges); err != nil {
 		return err
 	}
 	listeners, err := listen(app)

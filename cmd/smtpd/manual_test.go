@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/posthouse-mail/posthouse/filters/host"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 )
@@ -13,5 +14,5 @@ func TestEachMetricIsInTheManual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mtatest.WantMetrics(t, page, collectors(&builder{metrics: smtpd.NewMetrics()})...)
+	mtatest.WantMetrics(t, page, collectors(&builder{metrics: smtpd.NewMetrics()}, new(host.Host))...)
 }

@@ -202,20 +202,26 @@ func (s *Session) try(ctx context.Context, sl *slot, stage proto.Stage, w *proto
 		}
 	}
 	v, edits, err := sl.ask(ctx, stage, w, prepare)
-	if err == nil {
-		a.verdict, err = checkVerdict(v, sl.name)
+	if err != nil {
+		a.err = err
+		return a
 	}
-	if err == nil && len(a.verdict.edits) > 0 && !edits {
-		err = errors.New("edits, though Describe says that there are none")
+	a.verdict, a.err = checkVerdict(v, sl.name)
+	if a.err == nil && len(a.verdict.edits) > 0 && !edits {
+		a.err = errors.New("edits, though Describe says that there are none")
 	}
-	a.err = err
+	if a.err != nil {
+		sl.counters.fail(stage)
+	}
 	return a
 }
 
 // take makes one filter's answer part of what was found. end says that v is the verdict of the stage.
 func (s *Session) take(e *mta.Event, f *findings, d *mail, a answer) (v mta.Verdict, end bool) {
 	if a.err == nil {
-		a.err = s.edit(e, f, d, a)
+		if a.err = s.edit(e, f, d, a); a.err != nil {
+			a.slot.counters.fail(wireStages[e.Stage])
+		}
 	}
 	d.forget(a.body)
 	if a.err != nil {
@@ -224,7 +230,7 @@ func (s *Session) take(e *mta.Event, f *findings, d *mail, a answer) (v mta.Verd
 	x := a.verdict
 	f.notes, f.score = append(f.notes[:len(f.notes):len(f.notes)], x.notes...), f.score+x.score
 	word := x.word()
-	a.slot.counters.decided(word)
+	a.slot.counters.decided(wireStages[e.Stage], word)
 	if word != "continue" {
 		s.h.options.Load().Log.FilterVerdict(e.Session, d.name(), a.slot.name, e.Stage, word, x.text)
 	}

@@ -157,6 +157,7 @@ func (s *slot) ask(ctx context.Context, stage proto.Stage, e *proto.Event, prepa
 	defer cancel()
 	if prepare != nil {
 		if err := prepare(p, e); err != nil {
+			s.counters.fail(stage)
 			return nil, false, err
 		}
 	}

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"maps"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
@@ -40,7 +39,7 @@ func (h *Host) Status() []Status {
 }
 
 func (s *slot) status() Status {
-	t := Status{Name: s.name, Stages: map[string]StageCounters{}}
+	t := Status{Name: s.name, Verdicts: map[string]uint64{}, Stages: map[string]StageCounters{}}
 	s.mu.Lock()
 	t.State, t.Restarts = s.state, s.restarts
 	if s.err != nil {
@@ -58,11 +57,14 @@ func (s *slot) status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for stage, word := range stageNames {
-		if c.calls[stage]+c.failures[stage] > 0 || known != nil && known.info.stages[stage] {
-			t.Stages[word] = StageCounters{c.calls[stage], c.failures[stage]}
+		x := &c.at[stage]
+		if x.calls+x.failures > 0 || known != nil && known.info.stages[stage] {
+			t.Stages[word] = StageCounters{x.calls, x.failures}
+		}
+		for verdict, n := range x.verdicts {
+			t.Verdicts[verdict] += n
 		}
 	}
-	t.Verdicts = maps.Clone(c.verdicts)
 	times := c.sorted()
 	t.P50, t.P99 = quantile(times, 0.5), quantile(times, 0.99)
 	return t
