@@ -12,7 +12,7 @@ VERSION   := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/
 LDFLAGS    = -s -X github.com/posthouse-mail/posthouse/mta/daemon.version=$(VERSION)
 
 GO       = go
-PROGRAMS = smtpd queue-runner pop3d posthouse sendmail as-user
+PROGRAMS = smtpd queue-runner pop3d posthouse sendmail as-user deliver-local
 PAGES    = $(wildcard cmd/*/*.8 mta/*/*.5)
 TOOL     = $(GO) tool -modfile=contrib/tools/go.mod
 
@@ -97,11 +97,11 @@ install: all
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/lib/,systemd/system sysusers.d tmpfiles.d) $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples
 	for name in smtpd queue-runner pop3d; do install -m 0755 $(BIN)/$$name $(DESTDIR)$(SBINDIR)/posthouse-$$name; done
 	install -m 0755 $(BIN)/posthouse $(DESTDIR)$(SBINDIR)/posthouse
-	install -m 0755 $(BIN)/filter $(BIN)/filter-run $(BIN)/as-user $(DESTDIR)$(LIBDIR)
+	install -m 0755 $(BIN)/filter $(BIN)/filter-run $(BIN)/as-user $(BIN)/deliver-local $(DESTDIR)$(LIBDIR)
 	for name in $(FILTERS); do ln -sf ../filter $(DESTDIR)$(LIBDIR)/filters/$$name; done
 	for name in $(FILTERS); do f=posthouse/filters.d/$$name.toml; [ -e $(DESTDIR)$(SYSCONFDIR)/$$f ] || install -m 0644 etc/$$f $(DESTDIR)$(SYSCONFDIR)/$$f; done
 	install -m 0644 cmd/filter/posthouse-filters.7 $(DESTDIR)$(MANDIR)/man7
-	for page in smtpd queue-runner pop3d as-user; do install -m 0644 cmd/$$page/$$page.8 $(DESTDIR)$(MANDIR)/man8/posthouse-$$page.8; done
+	for page in smtpd queue-runner pop3d as-user deliver-local; do install -m 0644 cmd/$$page/$$page.8 $(DESTDIR)$(MANDIR)/man8/posthouse-$$page.8; done
 	install -m 0644 cmd/posthouse/posthouse.8 $(DESTDIR)$(MANDIR)/man8/posthouse.8
 	install -m 0644 mta/config/posthouse.toml.5 $(DESTDIR)$(MANDIR)/man5/posthouse.toml.5
 	install -m 0644 mta/spool/spool.5 $(DESTDIR)$(MANDIR)/man5/posthouse-spool.5

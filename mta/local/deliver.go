@@ -46,6 +46,7 @@ type Request struct {
 	DeliveredTo mta.Address
 	Envelope    *mta.Envelope
 	Content     io.ReaderAt
+	Rendered    bool // Content is the message as it is to stand in the mailbox, Envelope.Size its length
 	// Look says that an earlier try may have delivered: the message was in the spool at start-up, or an attempt ended
 	// with an error.
 	Look bool

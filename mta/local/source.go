@@ -18,17 +18,30 @@ type source struct {
 	head    string
 	env     *mta.Envelope
 	content io.ReaderAt
+	done    bool // the content is all of it, and in this form
 }
 
 func newSource(r Request) source {
+	if r.Rendered {
+		return source{"", r.Envelope, r.Content, true}
+	}
 	head := "Return-Path: <" + r.ReturnPath.String() + ">\nDelivered-To: " + r.DeliveredTo.String() + "\n"
-	return source{head, r.Envelope, r.Content}
+	return source{head, r.Envelope, r.Content, false}
 }
 
 var blocks = sync.Pool{New: func() any { b := make([]byte, blockSize); return &b }}
 
+// Render writes the message of a request as it is to stand in a mailbox.
+func Render(w io.Writer, r Request) error {
+	_, err := newSource(r).WriteTo(w)
+	return err
+}
+
 // WriteTo writes the whole message, a block at a time; it can be called again.
 func (s source) WriteTo(w io.Writer) (written int64, err error) {
+	if s.done {
+		return io.Copy(w, io.NewSectionReader(s.content, 0, s.env.Size))
+	}
 	block := blocks.Get().(*[]byte)
 	defer blocks.Put(block)
 	buf := *block
