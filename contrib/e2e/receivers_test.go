@@ -29,9 +29,12 @@ func certsAt(t *testing.T, dir string, names ...string) (cert, key string) {
 	return cert, key
 }
 
+// overTLS is what the log has of a delivery over TLS.
+const overTLS = "tls=.*TLSv1"
+
 // sendFar sends one message for bob and for nobody through an instance whose route leads to the server, and holds that bob
-// has it octet by octet, over TLS, and that alice is told of the other. files lists what bob has.
-func sendFar(t *testing.T, i *instance, params string, files func() []string) (id string) {
+// has it octet by octet, over the TLS that is wanted, and that alice is told of the other. files lists what bob has.
+func sendFar(t *testing.T, i *instance, params, tls string, files func() []string) (id string) {
 	t.Helper()
 	text := "From: alice@here.test\r\nSubject: far\r\n\r\n.\r\n..\r\nGr\xc3\xbc\xc3\x9fe\r\n" + strings.Repeat("a line of it\r\n", 5000)
 	c := i.submit(t, "alice")
@@ -49,7 +52,7 @@ func sendFar(t *testing.T, i *instance, params string, files func() []string) (i
 		t.Fatal(err)
 	}
 	id = queuedAs.FindStringSubmatch(said)[1]
-	i.queue.await(t, "event=delivered id="+id+" to=<bob@far.test>.* tls=.*TLSv1")
+	i.queue.await(t, "event=delivered id="+id+" to=<bob@far.test>.* "+tls)
 	i.queue.await(t, "event=failed id="+id+" to=<nobody@far.test>.* reply=\"550 ")
 	dsn := i.queue.await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
 	i.delivered(dsn, "alice")
@@ -91,7 +94,7 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = CERT
 smtpd_tls_key_file = KEY
 virtual_mailbox_domains = far.test
-virtual_mailbox_maps = inline:{ bob@far.test=bob/ }
+virtual_mailbox_maps = inline:{ bob@far.test=bob/, jürgen@far.test=j/ }
 virtual_mailbox_base = DIR/mail
 virtual_minimum_uid = 1
 virtual_uid_maps = static:UID
@@ -105,7 +108,7 @@ virtual_gid_maps = static:GID
 		t.Fatalf("%v: %s", err, out)
 	}
 	i := start(t, options{ip: ip, port: mx, users: []string{"alice"}, more: "[[route]]\ndomain = \"far.test\"\nto = \"smtp:" + addr + "\"\n"})
-	sendFar(t, i, " ENVID=a+2Bb RET=HDRS", maildir(filepath.Join(box, "bob")))
+	sendFar(t, i, " ENVID=a+2Bb RET=HDRS", overTLS, maildir(filepath.Join(box, "bob")))
 	eventually(t, func() error { // its report comes back to us
 		for _, f := range i.files("alice") {
 			if b, err := os.ReadFile(f); err == nil && regexp.MustCompile(`(?s)Original-Envelope-Id: a\+b\n.*Original-Recipient: rfc822;Robert@far\.test\n.*Action: delivered\n`).Match(b) {
@@ -113,6 +116,18 @@ virtual_gid_maps = static:GID
 			}
 		}
 		return fmt.Errorf("no report of success in %q", i.files("alice"))
+	})
+	id := sendUTF8(t, i)
+	i.queue.await(t, "event=delivered id="+id+" to=<jürgen@far.test>")
+	eventually(t, func() error {
+		list := maildir(filepath.Join(box, "j"))()
+		if len(list) != 1 {
+			return fmt.Errorf("jürgen has %q, want one message", list)
+		}
+		if b := readFile(t, list[0]); !strings.Contains(b, "To: Jürgen <jürgen@far.test>\n") {
+			return fmt.Errorf("got %q", b)
+		}
+		return nil
 	})
 }
 
@@ -186,7 +201,7 @@ func TestEximReceives(t *testing.T) {
 		return err
 	})
 	i := start(t, options{users: []string{"alice"}, more: "[[route]]\ndomain = \"far.test\"\nto = \"smtp:" + addr + "\"\n"})
-	sendFar(t, i, "", maildir(filepath.Join(dir, "exim", "mail", "bob")))
+	sendFar(t, i, "", overTLS, maildir(filepath.Join(dir, "exim", "mail", "bob")))
 }
 
 // TestLMTPReceives: an answer for each recipient after the content, over a unix socket and over TCP.
