@@ -34,7 +34,7 @@ func newMailbox() *cobra.Command {
 			return coded(err)
 		}
 	}
-	cmd.AddCommand(newMailboxList(run), newMailboxQuota(run))
+	cmd.AddCommand(newMailboxList(run), newMailboxQuota(run), newMailboxRepair(run), newMailboxDeliver(run))
 	return cmd
 }
 

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// local is how a table shows a second since 1970.
-func local(sec int64) string { return time.Unix(sec, 0).Format("2006-01-02 15:04") }
+// minute is how a table shows a second since 1970.
+func minute(sec int64) string { return time.Unix(sec, 0).Format("2006-01-02 15:04") }
 
 func TestMailboxListShowsWhatMailboxesHold(t *testing.T) {
 	dir := t.TempDir()
@@ -43,7 +43,7 @@ func TestMailboxListShowsWhatMailboxesHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _ := list(0)
-	for _, want := range []string{"ADDRESS MESSAGES OCTETS QUOTA FULL LAST PATH", "alice@example.org 2 12 - - " + local(2) + " " + mail + "/example.org/alice", "bob@example.org 0 0 1KB 0% - " + mail + "/example.org/bob"} {
+	for _, want := range []string{"ADDRESS MESSAGES OCTETS QUOTA FULL LAST PATH", "alice@example.org 2 12 - - " + minute(2) + " " + mail + "/example.org/alice", "bob@example.org 0 0 1KB 0% - " + mail + "/example.org/bob"} {
 		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 			t.Errorf("got %q, want %q in it", out, want)
 		}
