@@ -1,5 +1,6 @@
 // Command filter is the filters that come with Posthouse, all in one program: the name that it is started by says which one
-// it is. smtpd starts it; posthouse-filters(7) describes them.
+// it is. smtpd starts it; posthouse-filters(7) describes them. Under its own name it is the half of `posthouse filter run` that
+// speaks with filters.
 package main
 
 import (
@@ -40,6 +41,9 @@ func bundled(version string) map[string]filters.Filter {
 func main() {
 	all := bundled(version())
 	f, ok := all[filepath.Base(os.Args[0])]
+	if !ok && len(os.Args) > 1 && os.Args[1] == "run" { // for posthouse filter run
+		os.Exit(run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	if !ok {
 		var names []string
 		for name := range all {
@@ -47,7 +51,7 @@ func main() {
 		}
 		slices.Sort(names)
 		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s\n", filepath.Base(os.Args[0]), strings.Join(names, ", "))
-		os.Exit(64) // EX_USAGE
+		os.Exit(exitUsage)
 	}
 	filters.Serve(f)
 }

@@ -32,7 +32,7 @@ func newFilter() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return errors.New("filter: no command given") },
 	}
-	cmd.AddCommand(newFilterList(), newFilterEnable(), newFilterDisable())
+	cmd.AddCommand(newFilterList(), newFilterRun(), newFilterEnable(), newFilterDisable())
 	return cmd
 }
 

@@ -8,5 +8,5 @@
 // Files: host.go the set of filters, slot.go one of them and its calls, supervise.go its life, process.go one process of it,
 // trust.go and settings.go what is looked at before it may start, session.go the stages of one SMTP session, mail.go and draft.go, edit.go, body.go and
 // header.go a message that is being edited, authres.go what becomes of the notes, counters.go,
-// status.go and metrics.go what is counted.
+// status.go and metrics.go what is counted, trial.go a message that is tried and not taken.
 package host

@@ -43,6 +43,7 @@ type Session struct {
 	judged  []*slot // that want to hear of the message's fate
 	id      mta.ID
 	session string
+	seen    func(*mta.Event, answer) // of a trial: hears each answer; nil otherwise
 }
 
 // Asks is for smtpd.FilterSession.
@@ -116,6 +117,7 @@ type answer struct {
 	verdict verdict
 	body    string // where it may have written a new body
 	err     error
+	took    time.Duration
 }
 
 // ask puts the same event to each of a group, at the same time where they are several.
@@ -201,7 +203,9 @@ func (s *Session) try(ctx context.Context, sl *slot, stage proto.Stage, w *proto
 			return err
 		}
 	}
+	begin := time.Now()
 	v, edits, err := sl.ask(ctx, stage, w, prepare)
+	a.took = time.Since(begin)
 	if err != nil {
 		a.err = err
 		return a
@@ -224,6 +228,9 @@ func (s *Session) take(e *mta.Event, f *findings, d *mail, a answer) (v mta.Verd
 		}
 	}
 	d.forget(a.body)
+	if s.seen != nil {
+		s.seen(e, a)
+	}
 	if a.err != nil {
 		return s.failed(e, d, a)
 	}
