@@ -29,6 +29,13 @@ func filtered(t *testing.T, table string, settings map[string]string) *instance 
 	return start(t, options{more: more})
 }
 
+// filterDir is where a filtered instance has its filters.
+func (i *instance) filterDir() string {
+	_, text, _ := strings.Cut(i.text, "[filters]\ndirectory = \"")
+	dir, _, _ := strings.Cut(text, "\"")
+	return dir
+}
+
 // TestQuarantinedMailIsHeldForTheOperator has each way out of quarantine.
 func TestQuarantinedMailIsHeldForTheOperator(t *testing.T) {
 	t.Parallel()

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -43,6 +45,28 @@ func behave(name string) {
 		filters.Serve(&hearer{program{name: name}})
 	}
 	filters.Serve(&program{name: name})
+}
+
+// eat takes memory until there is none: its bound is what the process has now, and a little more.
+func eat() {
+	b, err := os.ReadFile("/proc/self/statm")
+	var pages uint64
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &pages)
+	}
+	if err == nil {
+		bound := pages*uint64(os.Getpagesize()) + 128<<20
+		err = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: bound, Max: bound})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	all := make([][]byte, 1000)
+	for i := range all {
+		all[i] = make([]byte, 16<<20)
+	}
+	runtime.KeepAlive(all)
 }
 
 // hang never returns. An empty select would not do: without cgo the runtime ends a program that has nothing else to do.
@@ -166,9 +190,18 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		time.Sleep(d)
 	case "crash":
 		os.Exit(1)
+	case "eat":
+		eat()
 	case "killed": // as the kernel does when memory runs out
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		hang()
+	case "nurse": // leaves a process that outlives it, in a group of its own
+		cmd := exec.Command("/bin/sleep", "300")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		v.AddHeader("X-Child", fmt.Sprint(cmd.Process.Pid))
 	case "panic":
 		panic("a filter's fault")
 	case "error":

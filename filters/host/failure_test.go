@@ -27,7 +27,8 @@ func TestAFilterThatFailsIsAnsweredForByOnFailure(t *testing.T) {
 		down      string // in the log, of the process; "" = it lives
 	}{
 		{"crash", "bad crash", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
-		{"out of memory", "bad killed", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
+		{"out of memory", "bad eat", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
+		{"killed by the kernel, as when the machine's memory runs out", "bad killed", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
 		{"hang", "bad hang", "bad", "[filter]\ntimeout = \"300ms\"", "DeadlineExceeded", ""},
 		{"error", "bad error", "bad", "", "no license", ""},
 		{"garbage on stdout", "", "garbage", "", "the filter is down", "start: error parsing core protocol"},
@@ -84,6 +85,9 @@ func TestAFilterThatFailsIsAnsweredForByOnFailure(t *testing.T) {
 				} else if strings.Contains(s.logged(), "filter-down") {
 					t.Error("the filter is down, want it alive")
 				}
+				if c.name == "out of memory" {
+					s.await(`filter=bad .*(out of memory|cannot allocate memory|failed to allocate)`)
+				}
 			})
 		}
 	}
@@ -134,11 +138,7 @@ func TestLocalMailWaitsForAFilterThatComesBack(t *testing.T) {
 	s.start()
 	e := event(mta.AtMessage)
 	e.Role = mta.RoleLocal
-	pid, err := strconv.Atoi(s.processes()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = syscall.Kill(pid, syscall.SIGKILL)
+	s.kill()
 	s.await("event=filter-down")
 	if r := s.judgeAs(e, do("one top back")); r.Action != mta.GoOn || !strings.HasPrefix(r.rendered, "X-Top: back\r\n") {
 		t.Errorf("got %+v, %q", r.Verdict, r.rendered)
@@ -152,13 +152,7 @@ func TestACrashInTheMiddleOfASessionLosesNothingOfIt(t *testing.T) {
 	f := s.host.Session()
 	defer f.End()
 	f.Ask(t.Context(), event(mta.AtConnect))
-	for _, p := range s.processes() {
-		pid, err := strconv.Atoi(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
+	s.kill()
 	s.await(`(?s)(event=filter-started filter=one.*){2}`)
 	s.await(`(?s)(event=filter-started filter=two.*){2}`)
 	e := event(mta.AtMessage)
@@ -182,11 +176,7 @@ func TestFiltersThatAreKilledAllTheTimeLoseNothing(t *testing.T) {
 	counts := map[string]int{}
 	work.Go(func() {
 		for time.Now().Before(end) {
-			for _, p := range s.processes() {
-				if pid, err := strconv.Atoi(p); err == nil {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-			}
+			s.kill()
 			time.Sleep(200 * time.Millisecond)
 		}
 	})
@@ -209,6 +199,42 @@ func TestFiltersThatAreKilledAllTheTimeLoseNothing(t *testing.T) {
 	t.Logf("judged %d, refused for now %d", counts["0"], counts["3"])
 	if counts["half"] > 0 || len(counts) > 2 || counts["0"] == 0 || counts["3"] == 0 {
 		t.Errorf("got %v; want some judged whole, some refused for now, and nothing else", counts)
+	}
+}
+
+func TestWhatAFilterHasStartedEndsWithIt(t *testing.T) {
+	s := newSite(t, "one")
+	s.start()
+	r := s.judge(do("one nurse"))
+	m := regexp.MustCompile(`(?m)^X-Child: (\d+)\r$`).FindStringSubmatch(r.rendered)
+	if m == nil {
+		t.Fatalf("got %+v %q", r.Verdict, r.rendered)
+	}
+	child := filepath.Join("/proc", m[1], "cmdline")
+	alive := func() bool {
+		b, err := os.ReadFile(child)
+		return err == nil && strings.HasPrefix(string(b), "/bin/sleep\x00300\x00")
+	}
+	if !alive() {
+		t.Fatal("the filter's child does not run")
+	}
+	s.kill()
+	for end := time.Now().Add(patience); alive(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the child outlives the filter")
+		}
+	}
+}
+
+// kill ends the site's filters as the kernel would.
+func (s *site) kill() {
+	s.t.Helper()
+	for _, p := range s.processes() {
+		pid, err := strconv.Atoi(p)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
 }
 

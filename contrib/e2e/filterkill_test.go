@@ -1,0 +1,122 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestFiltersThatAreKilledLoseNoMessage kills each filter every 200 ms under load. Whatever got 250
+// is delivered once and was judged, whatever got 4xx never comes, and in the end no process is left, also where smtpd was
+// killed itself.
+func TestFiltersThatAreKilledLoseNoMessage(t *testing.T) {
+	t.Parallel()
+	length := 3 * time.Second
+	if os.Getenv("POSTHOUSE_CRASH") == "full" {
+		length = time.Minute
+	}
+	i := filtered(t, "enabled = [\"policy\", \"exec\"]\n", map[string]string{
+		"policy": "[[settings.rule]]\nname = \"judged\"\nheader = { X-Token = [\".\"] }\nadd_header = [\"X-Judged: yes\"]\n",
+		"exec":   "[settings]\ncommand = [\"/bin/sh\", \"-c\", \"cat >/dev/null\"]\n",
+	})
+	dir := i.filterDir()
+	var mu sync.Mutex
+	var taken []string
+	refused, kills, broken := 0, 0, []error(nil)
+	send := func(token string) {
+		c, err := dialSMTP(i.mx)
+		if err == nil {
+			defer c.close()
+			if _, err = c.cmd("250", "EHLO client.test"); err == nil {
+				_, _, err = c.send(tokenMessage(token, 1000), "x@away.test", i.address("bob"))
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		var no *replyError
+		switch {
+		case err == nil:
+			taken = append(taken, token)
+		case errors.As(err, &no) && strings.HasPrefix(no.got, "451 4.3.0 "):
+			refused++
+		default:
+			broken = append(broken, err)
+		}
+	}
+	send("first") // before any is killed
+	end := time.Now().Add(length)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for time.Now().Before(end) {
+			for _, pid := range startedFrom(t, dir) {
+				kills++
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	for n := range 6 {
+		work.Go(func() {
+			for k := 0; time.Now().Before(end); k++ {
+				send(fmt.Sprintf("%d-%d", n, k))
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+	}
+	work.Wait()
+	t.Logf("%d accepted, %d refused for now, %d processes killed", len(taken), refused, kills)
+	if len(taken) == 0 || refused == 0 || kills == 0 || len(broken) > 0 {
+		t.Errorf("got %d accepted, %d refused for now, %d killed, and %v; want some of each, and nothing else", len(taken), refused, kills, broken)
+	}
+	i.wantTokens(t, "bob", taken...)
+	for _, path := range i.files("bob") {
+		if b, err := os.ReadFile(path); err != nil || strings.Count(string(b), "\nX-Judged: yes\r\n")+strings.Count(string(b), "\nX-Judged: yes\n") != 1 {
+			t.Errorf("%s was not judged once: %v %.300q", path, err, b)
+		}
+	}
+	i.smtpd.terminate(t)
+	if left := startedFrom(t, dir); len(left) > 0 {
+		t.Errorf("processes are left after smtpd's end: %v", left)
+	}
+	i.restart(&i.smtpd)
+	if len(startedFrom(t, dir)) != 2 {
+		t.Errorf("after a restart: got %v, want two filters", startedFrom(t, dir))
+	}
+	i.smtpd.kill()
+	eventually(t, func() error {
+		if left := startedFrom(t, dir); len(left) > 0 {
+			return fmt.Errorf("processes are left after smtpd was killed: %v", left)
+		}
+		return nil
+	})
+	i.queue.terminate(t)
+	i.wantSound()
+}
+
+// startedFrom are the processes of the programs in a folder.
+func startedFrom(t *testing.T, dir string) (pids []int) {
+	t.Helper()
+	list, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, path := range list {
+		b, err := os.ReadFile(path)
+		if err != nil || !strings.HasPrefix(string(b), dir+"/") {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			t.Error(err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids
+}
