@@ -72,17 +72,17 @@ func TestAnEntryComesBackAsItWas(t *testing.T) {
 func TestTheHighestNumberCounts(t *testing.T) {
 	m := &Message{id: idA, known: true}
 	m.grow(2)
-	state := func(n int, s string) bool { return m.apply(entry{ID: idA, R: 0, N: n, State: s}) }
+	state := func(n int, s string) bool { return m.apply(entry{ID: idA, R: 0, N: n, State: s}, new(sayings)) }
 	if !state(2, "deferred") || !state(5, "delivered") {
 		t.Fatal("a higher number: got it refused")
 	}
 	if state(5, "failed") || state(3, "deferred") || m.rcpts[0].state != rcptDelivered {
 		t.Errorf("a lower number: got state %d, want it delivered still", m.rcpts[0].state)
 	}
-	if m.apply(entry{ID: idA, R: 2, N: 1, State: "delivered"}) {
+	if m.apply(entry{ID: idA, R: 2, N: 1, State: "delivered"}, new(sayings)) {
 		t.Error("a recipient that is not there: got it applied")
 	}
-	if m.apply(entry{ID: idA, R: 1, N: 1, State: stateExpanded, Base: 5}) || len(m.rcpts) != 2 {
+	if m.apply(entry{ID: idA, R: 1, N: 1, State: stateExpanded, Base: 5}, new(sayings)) || len(m.rcpts) != 2 {
 		t.Error("an expansion with another base: got it applied")
 	}
 	if m.open != 1 {
@@ -100,17 +100,17 @@ func TestARewrittenLogKeepsWhatIsToldAndToBeTold(t *testing.T) {
 		{ID: idA, R: 2, N: 1, State: stateExpanded, Tell: "expanded", Base: 3, Members: []mta.Recipient{{Address: mta.Address{Local: "m", Domain: "x"}}}},
 		{ID: idA, N: 1, Hold: &reason},
 	} {
-		m.apply(e)
+		m.apply(e, new(sayings))
 	}
 	copied := &Message{id: idA, known: true}
 	copied.grow(3)
 	for _, e := range m.entries() {
-		copied.apply(e)
+		copied.apply(e, new(sayings))
 	}
 	if r := copied.rcpts; !r[0].late || r[1].tell != "relayed" || r[1].last.Host != "mx.far" || r[2].tell != "expanded" || copied.hold != reason || copied.open != 4 {
 		t.Errorf("got %+v, %d open, held %q", r, copied.open, copied.hold)
 	}
-	copied.apply(entry{ID: idA, Reported: []int{1, 2}})
+	copied.apply(entry{ID: idA, Reported: []int{1, 2}}, new(sayings))
 	if copied.open != 2 {
 		t.Errorf("after the report: %d open, want 2", copied.open)
 	}
@@ -136,13 +136,13 @@ func FuzzJournalEntry(f *testing.F) {
 			if err != nil || !bytes.Equal(again.bytes(), e.bytes()) {
 				t.Fatalf("%q became %s: %v", line, e.bytes(), err)
 			}
-			m.apply(e)
+			m.apply(e, new(sayings))
 		}
 		consistent(t, m)
 		copied := &Message{id: idA, known: true}
 		copied.grow(3)
 		for _, e := range m.entries() {
-			if back, err := parseEntry(e.bytes()); err != nil || !copied.apply(back) {
+			if back, err := parseEntry(e.bytes()); err != nil || !copied.apply(back, new(sayings)) {
 				t.Fatalf("%s: not applied: %v", e.bytes(), err)
 			}
 		}
@@ -166,5 +166,34 @@ func consistent(t *testing.T, m *Message) {
 	}
 	if _, err := json.Marshal(m.members); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestEqualOutcomesAreKeptOnce(t *testing.T) {
+	var said sayings
+	monday := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	one := mta.Outcome{Code: 450, Text: "down", Host: "mx.test", At: monday}
+	other := one
+	other.At = monday.Add(time.Hour)
+	p := said.share(one)
+	if q := said.share(other); q != p || !p.At.IsZero() {
+		t.Errorf("got %p of %+v and %p, want the same without a time", p, p, q)
+	}
+	for i := range 2 * maxSayings {
+		one.Code = i
+		if got := said.share(one); got.Code != i {
+			t.Fatalf("got %+v for %d", got, i)
+		}
+	}
+	if len(said.known) > maxSayings || p.Code != 450 {
+		t.Errorf("%d are kept, the first became %+v", len(said.known), p)
+	}
+	m := &Message{id: idA}
+	m.grow(2)
+	for i := range 2 {
+		m.apply(entry{ID: idA, R: i, N: 1, State: "deferred", Code: 450, Text: "down", At: monday.Add(time.Duration(i) * time.Hour)}, &said)
+	}
+	if list := m.entries(); m.rcpts[0].last != m.rcpts[1].last || len(list) != 2 || !list[0].At.Equal(monday) || !list[1].At.Equal(monday.Add(time.Hour)) {
+		t.Errorf("got %+v", list)
 	}
 }

@@ -90,6 +90,7 @@ func (s *Store) rcpts(m *Message, env *mta.Envelope) []Rcpt {
 		o.Tries, o.Next, o.Redo, o.Tell, o.Late = r.tries, r.next, r.redo, r.tell, r.late
 		if r.last != nil {
 			o.Last = *r.last
+			o.Last.At = r.at
 		}
 		switch {
 		case r.state == rcptFailed:

@@ -30,7 +30,8 @@ type rcpt struct {
 	tries int
 	next  time.Time
 	dev   uint64       // filesystem of the mailbox, while rcptLocal
-	last  *mta.Outcome // of a recipient that is not settled
+	last  *mta.Outcome // of a recipient that is not settled: shared, and without its time
+	at    time.Time    // ... which is this
 	tell  string       // delivered or expanded: a report that says so is due
 	quiet bool
 	late  bool // a report has told of its delay
@@ -143,7 +144,7 @@ func (m *Message) setTell(i int, st rcptState, tell string) {
 }
 
 // apply makes an entry part of what is known; false when it is older than what is known, or makes no sense here.
-func (m *Message) apply(e entry) bool {
+func (m *Message) apply(e entry, said *sayings) bool {
 	switch {
 	case e.isReport():
 		m.told(e)
@@ -181,8 +182,7 @@ func (m *Message) apply(e entry) bool {
 	}
 	r.n, r.tries, r.next, r.quiet = e.N, e.Tries, e.Next, e.Quiet
 	if !r.settled() {
-		o := e.outcome()
-		r.last = &o
+		r.last, r.at = said.share(e.outcome()), e.At
 	}
 	return true
 }
@@ -244,7 +244,7 @@ func (m *Message) entries() []entry {
 		default:
 			continue
 		}
-		e.fill(r.last)
+		e.fill(r.last, r.at)
 		out = append(out, e)
 	}
 	if len(reported)+len(late) > 0 {
@@ -265,8 +265,8 @@ func (m *Message) expansions() []int {
 	return out
 }
 
-func (e *entry) fill(o *mta.Outcome) {
+func (e *entry) fill(o *mta.Outcome, at time.Time) {
 	if o != nil {
-		e.Code, e.Enhanced, e.Text, e.Host, e.Addr, e.TLS, e.At = o.Code, o.Enhanced, o.Text, o.Host, o.Addr, o.TLS, o.At
+		e.Code, e.Enhanced, e.Text, e.Host, e.Addr, e.TLS, e.At = o.Code, o.Enhanced, o.Text, o.Host, o.Addr, o.TLS, at
 	}
 }

@@ -229,7 +229,7 @@ var mutants = []mutant{
 		"a.seg.own && !s.adopt[a.id] {", "a.seg.own && (!s.adopt[a.id] || mutant(\"committed report not adopted\")) {"}}},
 	{"expansion unrecorded", "an expansion is recorded before its members are delivered to", []edit{{"spool/report.go",
 		"\ts.expand(m, i, members, tell)\n\ts.mu.Unlock()\n", `	if mutant("expansion unrecorded") {
-		m.apply(entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Tell: tell, Base: len(m.rcpts), Members: members})
+		m.apply(entry{ID: m.id, R: i, N: m.rcpts[i].n + 1, State: stateExpanded, Tell: tell, Base: len(m.rcpts), Members: members}, &s.said)
 	} else {
 		s.expand(m, i, members, tell)
 	}

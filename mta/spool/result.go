@@ -27,7 +27,7 @@ func (s *Store) Record(m *Message, i int, res Result) {
 	if res.Outcome.Status == mta.Delivered {
 		e.Tell = res.Tell
 	}
-	e.fill(&res.Outcome)
+	e.fill(&res.Outcome, res.Outcome.At)
 	s.record(m, e)
 }
 
@@ -40,7 +40,7 @@ func (s *Store) Hold(m *Message, reason string) {
 
 // record applies an entry and writes it to the journal and, of a spilled message, to its ID.log.
 func (s *Store) record(m *Message, e entry) {
-	m.apply(e)
+	m.apply(e, &s.said)
 	k := kindResult
 	if e.isReport() {
 		k = kindReported

@@ -199,7 +199,7 @@ func (s *Store) recover(c *recovery, a *arrival) {
 	}
 	m.learn(a.env)
 	for _, e := range c.entries[a.id] {
-		m.apply(e)
+		m.apply(e, &s.said)
 	}
 	c.remember(a.env)
 	s.register(m)

@@ -41,6 +41,8 @@ type Store struct {
 	check sync.Mutex // one checkpoint at a time; before mu
 	flush sync.Mutex // one sync of the journal at a time; before mu
 
+	said sayings
+
 	mu      sync.Mutex // guards all below
 	msgs    map[mta.ID]*Message
 	segs    map[string]*segState

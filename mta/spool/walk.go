@@ -121,7 +121,7 @@ func (s *Store) takeDeferred(c *recovery, d deferredMessage) {
 		d.m.stuck = true
 	default:
 		for _, e := range c.entries[d.m.id] {
-			if d.m.apply(e) {
+			if d.m.apply(e, &s.said) {
 				s.appendLog(d.m, e.bytes())
 			}
 		}
@@ -167,7 +167,7 @@ func (s *Store) applyLog(m *Message, f interface {
 		if err != nil || e.ID != m.id {
 			break // torn: what follows is younger, and in the journal
 		}
-		m.apply(e)
+		m.apply(e, &s.said)
 		good += n + 1
 	}
 	m.logSize = int64(good)
