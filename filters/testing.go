@@ -2,6 +2,7 @@ package filters
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
@@ -40,4 +41,36 @@ func (v *Verdict) Added() []Field {
 		}
 	}
 	return fields
+}
+
+// Edits tells all edits of the verdict in their order, as in "+X=a" for a field at the top, "X=a+" for one at the bottom, "X[1]=a", "-X[0]",
+// "body", "from=a@b", "+to=a@b", "-to=a@b" and "folder a@b Junk": for the tests of a filter.
+func (v *Verdict) Edits() []string {
+	var all []string
+	for _, e := range v.edits {
+		switch x := e.GetEdit().(type) {
+		case *proto.Edit_AddHeader:
+			a := x.AddHeader
+			if a.Bottom {
+				all = append(all, a.Name+"="+a.Value+"+")
+			} else {
+				all = append(all, "+"+a.Name+"="+a.Value)
+			}
+		case *proto.Edit_ReplaceHeader:
+			all = append(all, fmt.Sprintf("%s[%d]=%s", x.ReplaceHeader.Name, x.ReplaceHeader.Index, x.ReplaceHeader.Value))
+		case *proto.Edit_RemoveHeader:
+			all = append(all, fmt.Sprintf("-%s[%d]", x.RemoveHeader.Name, x.RemoveHeader.Index))
+		case *proto.Edit_ReplaceBody:
+			all = append(all, "body")
+		case *proto.Edit_ChangeSender:
+			all = append(all, "from="+x.ChangeSender)
+		case *proto.Edit_AddRecipient:
+			all = append(all, "+to="+x.AddRecipient)
+		case *proto.Edit_RemoveRecipient:
+			all = append(all, "-to="+x.RemoveRecipient)
+		case *proto.Edit_Deliver:
+			all = append(all, "folder "+x.Deliver.Recipient+" "+x.Deliver.Folder)
+		}
+	}
+	return all
 }

@@ -59,6 +59,7 @@ var floors = []struct {
 	{"filters/example-go", 4, "what an author would write"},
 	{"filters/filtertest", 4, "a suite that an author runs"},
 	{"filters/daemon", 2, "how the bundled filters that ask another daemon reach it"},
+	{"filters/daemon/daemontest", 4, "for tests alone"},
 	{"filters/*", 3, "a bundled filter: the SDK, and what of mta any filter could do without"},
 	{"cmd/*", 5, "thin mains join what does not know each other"},
 	{"contrib/*", 5, "programs around it: demo, bench, lab, packages"},

@@ -20,6 +20,7 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/exec"
 	"github.com/posthouse-mail/posthouse/filters/greylist"
 	"github.com/posthouse-mail/posthouse/filters/policy"
+	"github.com/posthouse-mail/posthouse/filters/rspamd"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
@@ -33,6 +34,7 @@ func bundled(version string) map[string]filters.Filter {
 		"dmarc":    &dmarc.Filter{Version: version},
 		"exec":     &exec.Filter{Version: version},
 		"policy":   &policy.Filter{Version: version},
+		"rspamd":   &rspamd.Filter{Version: version},
 		"greylist": &greylist.Filter{Version: version},
 		"spf":      &spf.Filter{Version: version},
 	}

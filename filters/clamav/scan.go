@@ -27,7 +27,7 @@ type result struct {
 // scan has clamd look through the message, by its command INSTREAM (clamd(8)): chunks, each behind its length of four octets,
 // and an empty one at the end. Only a whole message and a whole answer are a result.
 func (f *Filter) scan(ctx context.Context, m *filters.Message) (result, error) {
-	r, err := m.Open()
+	r, err := daemon.Open(m)
 	if err != nil {
 		return result{}, err
 	}
@@ -38,7 +38,7 @@ func (f *Filter) scan(ctx context.Context, m *filters.Message) (result, error) {
 	}
 	defer c.Close()
 	sent := send(c, r)
-	var local *readError
+	var local *daemon.ReadError
 	if errors.As(sent, &local) {
 		return result{}, sent // nothing that clamd did
 	}
@@ -57,10 +57,6 @@ func (f *Filter) scan(ctx context.Context, m *filters.Message) (result, error) {
 	return res, err
 }
 
-type readError struct{ error }
-
-func (e *readError) Unwrap() error { return e.error }
-
 func send(c net.Conn, r io.Reader) error {
 	if _, err := io.WriteString(c, "zINSTREAM\x00"); err != nil {
 		return err
@@ -69,7 +65,7 @@ func send(c net.Conn, r io.Reader) error {
 	for {
 		n, err := io.ReadFull(r, buf[4:])
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return &readError{err}
+			return err
 		}
 		if n > 0 {
 			binary.BigEndian.PutUint32(buf, uint32(n))

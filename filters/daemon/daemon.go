@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -77,8 +78,39 @@ func (d *Settings) Dial(ctx context.Context) (net.Conn, error) {
 	return &conn{c, stop}, nil
 }
 
+// Open opens the message. Where reading it fails Fault knows that the daemon has no part in that.
+func Open(m *filters.Message) (io.ReadCloser, error) {
+	r, err := m.Open()
+	if err != nil {
+		return nil, &ReadError{err}
+	}
+	return &content{r}, nil
+}
+
+// ReadError is that of a message which cannot be read.
+type ReadError struct{ Err error }
+
+func (e *ReadError) Error() string { return "reading the message: " + e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+type content struct{ io.ReadCloser }
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &ReadError{err}
+	}
+	return n, err
+}
+
 // Fault says of an error what the operator needs: who did not answer, and whether it took too long.
 func (d *Settings) Fault(ctx context.Context, err error) error {
+	var local *ReadError
+	if errors.As(err, &local) {
+		return local
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s has not answered within %s", d.Address, d.Timeout)
 	}
