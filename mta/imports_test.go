@@ -42,6 +42,7 @@ var floors = []struct {
 	{"mta/tlsrpt", 2, "counts what others tell it; reports leave through functions that cmd gives it"},
 	{"mta/smtpc", 2, "the client's conversation; knows no MX and no policy"},
 	{"mta/recode", 2, "a message in another form; knows no server"},
+	{"mta/acme", 2, "certificates from an authority; knows no daemon, they see the files"},
 	{"mta/route", 3, "an address to a decision, without doing any of it"},
 	{"mta/local", 3, "one message into one mailbox"},
 	{"mta/remote", 3, "one transaction with one destination"},

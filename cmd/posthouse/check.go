@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,7 @@ func check(path string, out, errOut io.Writer) error {
 	}
 	c := checker{cfg: cfg, warnings: cfg.Warnings()}
 	c.certificate()
+	c.renewal(time.Now())
 	c.users()
 	c.aliases()
 	c.layout(path)

@@ -37,6 +37,7 @@ func newRoot() *cobra.Command {
 		newDMARC(),
 		newFolders(),
 		newSetup(),
+		newCert(),
 		newTrace(),
 		newStatus(),
 	)

@@ -29,10 +29,10 @@ type setup struct {
 	cert, key string // files to be copied; "": keep what is there, or make one that signs itself
 	addresses []string
 
-	selfSigned, noPassword, nonInteractive bool
-	store                                  storeFlags
+	acme, selfSigned, noPassword, nonInteractive bool
+	store                                        storeFlags
 
-	installed bool // an installed system, with three users; else one user runs all
+	installed bool // an installed system, with users for each daemon; else one user runs all
 	cfg       *config.Config
 }
 
@@ -52,10 +52,11 @@ func newSetup() *cobra.Command {
 	fl.StringVar(&s.cert, "certificate", "", "a certificate chain, PEM, that is copied to where the daemons read it")
 	fl.StringVar(&s.key, "key", "", "its key, PEM")
 	fl.BoolVar(&s.selfSigned, "self-signed", false, "make a certificate that has signed itself")
+	fl.BoolVar(&s.acme, "acme", false, "obtain a certificate from Let's Encrypt, and renew it; posthouse.toml(5), [acme]")
 	fl.StringSliceVar(&s.addresses, "address", nil, "this host's public `ADDRESS`, for the records (default: those of its interfaces)")
 	fl.BoolVar(&s.nonInteractive, "non-interactive", false, "ask nothing; the password is a line of standard input")
 	s.store = addStoreFlags(cmd)
-	cmd.MarkFlagsMutuallyExclusive("certificate", "self-signed")
+	cmd.MarkFlagsMutuallyExclusive("certificate", "self-signed", "acme")
 	cmd.MarkFlagsRequiredTogether("certificate", "key")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		s.cmd, s.domain = cmd, args[0]
@@ -165,7 +166,7 @@ func (s *setup) system() error {
 	case s.path != config.DefaultPath:
 		return nil
 	case os.Geteuid() != 0:
-		return &codedError{exitNoPerm, errors.New("setup makes files for three users: run it as root")}
+		return &codedError{exitNoPerm, errors.New("setup makes files for several users: run it as root")}
 	}
 	return usersThere()
 }
@@ -220,7 +221,12 @@ func (s *setup) next() {
 		return
 	}
 	s.say("  2. systemctl enable --now posthouse-queue-runner posthouse-smtpd.socket posthouse-smtpd posthouse-pop3d.socket posthouse-pop3d")
-	s.say("  3. posthouse check --dns, when DNS has them")
+	if s.cfg.ACME.Email == "" {
+		s.say("  3. posthouse check --dns, when DNS has them")
+		return
+	}
+	s.say("  3. When DNS has them: systemctl enable --now posthouse-cert.timer && systemctl start posthouse-cert && posthouse cert status")
+	s.say("  4. posthouse check --dns")
 }
 
 // year is part of a new key's name.

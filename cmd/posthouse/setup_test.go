@@ -203,3 +203,40 @@ func TestSetupListensWhereTheSocketUnitsDo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// With --acme a certificate stands in, for the key that the one of the authority will have: a TLSA record holds from then on.
+func TestSetupWithACME(t *testing.T) {
+	dir, path := home(t)
+	args := []string{"example.test", "-c", path, "--non-interactive", "--user", "alice", "--no-password", "--acme", "--address", "192.0.2.1"}
+	code, _, said := runSetup(t, "", args...)
+	if code != 0 || !strings.Contains(said, "stands in until") || !strings.Contains(said, `added [domains."example.test"] and [acme] to `) {
+		t.Fatalf("got %d\n%s", code, said)
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (config.ACME{Email: "postmaster@mail.example.test", Directory: "letsencrypt", Listen: ":80", Output: dir + "/tls"}); cfg.ACME != want {
+		t.Errorf("got %+v, want %+v", cfg.ACME, want)
+	}
+	ours, err := os.ReadFile(filepath.Join(dir, "state/acme/cert.pem/key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := tree(t, dir)[dir+"/tls/key.pem"]; used != string(ours) {
+		t.Error("the key in use is not the one that the certificate will be obtained for")
+	}
+	var out, errOut strings.Builder
+	if code := execute(t.Context(), []string{"cert", "status", "-c", path}, strings.NewReader(""), &out, &errOut); code != exitFound || !strings.Contains(out.String(), "a stand-in") {
+		t.Errorf("status: got %d, %s%s", code, out.String(), errOut.String())
+	}
+	before := tree(t, dir)
+	if code, _, said := runSetup(t, "", args...); code != 0 {
+		t.Fatalf("again: got %d\n%s", code, said)
+	}
+	for file, text := range tree(t, dir) {
+		if before[file] != text {
+			t.Errorf("again: %s has changed", file)
+		}
+	}
+}

@@ -30,18 +30,30 @@ func (s *setup) questions(fresh bool) error {
 			return err
 		}
 	}
-	if s.cert == "" && !s.selfSigned && fresh {
-		if err := s.ask(in, "File with a certificate for "+s.hostname+"; none: one is made that has signed itself", &s.cert); err != nil {
-			return err
-		}
-		if s.selfSigned = s.cert == ""; s.selfSigned {
-			return nil
-		}
-		if err := s.ask(in, "File with its key", &s.key); err != nil {
+	if fresh && s.cert == "" && !s.selfSigned && !s.acme {
+		if err := s.askCertificate(in); err != nil {
 			return err
 		}
 	}
 	return s.complete(fresh)
+}
+
+// askCertificate asks where the certificate comes from.
+func (s *setup) askCertificate(in *bufio.Reader) error {
+	from := "acme"
+	if err := s.ask(in, "Certificate for "+s.hostname+": acme (from Let's Encrypt, whose terms you agree to), self-signed, or a file", &from); err != nil {
+		return err
+	}
+	switch from {
+	case "acme":
+		s.acme = true
+		return nil
+	case "self-signed":
+		s.selfSigned = true
+		return nil
+	}
+	s.cert = from
+	return s.ask(in, "File with its key", &s.key)
 }
 
 // complete finds out whether all is there.
@@ -49,8 +61,8 @@ func (s *setup) complete(fresh bool) error {
 	switch {
 	case fresh && s.user == "":
 		return &codedError{exitUsage, errors.New("--user: who is the first user?")}
-	case fresh && s.cert == "" && !s.selfSigned:
-		return &codedError{exitUsage, errors.New("--certificate and --key, or --self-signed: which certificate?")}
+	case fresh && s.cert == "" && !s.selfSigned && !s.acme:
+		return &codedError{exitUsage, errors.New("--acme, --certificate and --key, or --self-signed: which certificate?")}
 	case (s.cert == "") != (s.key == ""):
 		return &codedError{exitUsage, errors.New("--certificate and --key belong together")}
 	}

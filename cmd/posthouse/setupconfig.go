@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -25,7 +26,7 @@ postmaster = %[2]q
 certificate = %[3]q
 key         = %[4]q
 
-%[5]s
+%[6]s%[5]s
 [filters]
 enabled = ["spf", "dkim", "dmarc"]
 
@@ -55,6 +56,17 @@ address = ":995"
 tls     = "implicit"
 `
 
+// acmeText switches `posthouse cert` on; output is the folder of the certificate.
+func acmeText(email, output string) string {
+	if output == "/etc/posthouse/tls" {
+		output = ""
+	} else {
+		output = fmt.Sprintf("output = %q\n", output)
+	}
+	return "# posthouse cert renews the certificate, by posthouse-cert.timer. The authority asks at port 80; where that is in use, see dns_hook.\n" +
+		fmt.Sprintf("[acme]\nemail = %q\n%s\n", email, output)
+}
+
 // domainText is a domain's part of the configuration.
 func domainText(domain string) string {
 	return fmt.Sprintf("[domains.%q]\ndkim = [\"mail%[2]d\", \"ed%[2]d\"]\n", domain, year())
@@ -69,26 +81,47 @@ func (s *setup) writeConfig(fresh bool) error {
 			return err
 		}
 		tls := filepath.Join(filepath.Dir(s.path), "tls")
-		text := fmt.Sprintf(configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain))
+		acme := ""
+		if s.acme {
+			acme = acmeText(a.String(), tls)
+		}
+		text := fmt.Sprintf(configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain), acme)
 		if err := s.replaceConfig([]byte(text)); err != nil {
 			return err
 		}
 		s.say("wrote %s", s.path)
-	case s.cfg.Domain(s.domain) == nil || s.cfg.Domain(s.domain).Implicit:
-		text, err := os.ReadFile(s.path)
-		if err != nil {
-			return err
-		}
-		if err := s.replaceConfig(append(text, "\n"+domainText(s.domain)...)); err != nil {
-			return err
-		}
-		s.say("added [domains.%q] to %s", s.domain, s.path)
 	default:
-		s.say("kept %s", s.path)
+		if err := s.addToConfig(); err != nil {
+			return err
+		}
 	}
 	var err error
 	s.cfg, err = config.Read(s.path)
 	return err
+}
+
+// addToConfig adds the domain, and [acme], where the configuration has them not.
+func (s *setup) addToConfig() error {
+	more, what := "", []string{}
+	if d := s.cfg.Domain(s.domain); d == nil || d.Implicit {
+		more, what = "\n"+domainText(s.domain), append(what, fmt.Sprintf("[domains.%q]", s.domain))
+	}
+	if s.acme && s.cfg.ACME.Email == "" {
+		more, what = more+"\n"+acmeText(s.cfg.PostmasterAddress().String(), filepath.Dir(s.cfg.TLS.Certificate)), append(what, "[acme]")
+	}
+	if more == "" {
+		s.say("kept %s", s.path)
+		return nil
+	}
+	text, err := os.ReadFile(s.path)
+	if err != nil {
+		return err
+	}
+	if err := s.replaceConfig(append(text, more...)); err != nil {
+		return err
+	}
+	s.say("added %s to %s", strings.Join(what, " and "), s.path)
+	return nil
 }
 
 // replaceConfig puts a text in the configuration's place, unless it has a fault: then the old one stays.

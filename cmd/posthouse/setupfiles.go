@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta/acme"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
@@ -41,15 +43,34 @@ func (s *setup) certificate() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	cert, key, err := selfSigned(s.hostname, time.Now())
+	k, err := s.firstKey()
+	if err != nil {
+		return err
+	}
+	cert, key, err := selfSigned(s.hostname, k, time.Now())
 	if err != nil {
 		return err
 	}
 	if err := s.putCertificate(cert, key); err != nil {
 		return err
 	}
+	if len(acme.Targets(s.cfg)) > 0 {
+		s.say("made %s, which stands in until posthouse cert has obtained one", t.Certificate)
+		return nil
+	}
 	s.say("made %s, which has signed itself: mail programs ask whether to trust it", t.Certificate)
 	return nil
+}
+
+// firstKey is the key of the first certificate. Where one is to be obtained, that is for the same key, so that a TLSA record
+// holds from the beginning.
+func (s *setup) firstKey() (crypto.Signer, error) {
+	for _, t := range acme.Targets(s.cfg) {
+		if t.Certificate == s.cfg.TLS.Certificate {
+			return acme.Key(t, filepath.Join(s.cfg.State, "acme"), s.cfg.ACME.Output)
+		}
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
 // copyCertificate copies the files that the operator has named: most are where no daemon may read them.
@@ -98,12 +119,8 @@ func (s *setup) putCertificate(cert, key []byte) error {
 	return putFile(t.Certificate, cert, 0o644)
 }
 
-// selfSigned makes a certificate for a host, and its key, both PEM.
-func selfSigned(hostname string, now time.Time) (cert, key []byte, err error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+// selfSigned makes a certificate for a host; both are PEM.
+func selfSigned(hostname string, k crypto.Signer, now time.Time) (cert, key []byte, err error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, nil, err

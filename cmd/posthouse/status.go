@@ -68,6 +68,7 @@ type overview struct {
 	Queue        queueView     `json:"queue"`
 	Disk         *diskView     `json:"disk,omitempty"`
 	Certificates []certView    `json:"certificates"`
+	Renewal      *renewalView  `json:"renewal,omitempty"` // by posthouse cert
 	Filters      []filterState `json:"filters"`
 	FiltersKnown bool          `json:"filters_known"`
 	Errors       []errorView   `json:"errors"`
@@ -104,6 +105,12 @@ type certView struct {
 	Expires time.Time `json:"expires,omitzero"`
 	Days    int       `json:"days"`
 	Why     string    `json:"unknown,omitempty"`
+}
+
+// renewalView is what posthouse cert does.
+type renewalView struct {
+	Timer string     `json:"timer,omitempty"` // "active", or what it is instead; unknown without systemd
+	Lines []certLine `json:"certificates"`
 }
 
 type errorView struct {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/acme"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/control"
 )
@@ -41,7 +42,7 @@ func look(ctx context.Context, cfg *config.Config) *overview {
 	o.Daemons = []daemonView{smtp, queue, pop}
 	o.queue(ctx, cfg, queue.metrics)
 	o.disk(cfg.Spool.Path)
-	o.certificates(cfg)
+	o.certificates(ctx, cfg)
 	if b, err := askSMTPD(filepath.Join(cfg.Run, "smtpd", "control.sock")); err == nil {
 		var said struct {
 			Filters []filterState `json:"filters"`
@@ -218,7 +219,7 @@ func (o *overview) disk(path string) {
 	}
 }
 
-func (o *overview) certificates(cfg *config.Config) {
+func (o *overview) certificates(ctx context.Context, cfg *config.Config) {
 	if cfg.TLS.Certificate == "" {
 		return
 	}
@@ -234,6 +235,10 @@ func (o *overview) certificates(cfg *config.Config) {
 			v.Expires, v.Days = at, int(at.Sub(o.At).Hours()/24)
 		}
 		o.Certificates = append(o.Certificates, v)
+	}
+	if cc := (&certs{cfg: cfg, targets: acme.Targets(cfg)}); len(cc.targets) > 0 {
+		o.Renewal = &renewalView{Timer: timerState(ctx, cfg)}
+		o.Renewal.Lines, _ = cc.lines(o.At)
 	}
 }
 

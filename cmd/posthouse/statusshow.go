@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // text shows an overview on one screen. What comes from elsewhere is made harmless.
@@ -60,6 +61,7 @@ func (o *overview) text(out io.Writer) error {
 	if len(o.Certificates) == 0 {
 		line("certificate\tnone")
 	}
+	o.renewal(line)
 	switch {
 	case !o.FiltersKnown:
 		line("filters\tunknown\tsmtpd does not answer")
@@ -95,4 +97,24 @@ func printableTabs(s string) string {
 		cells[i] = printable(cells[i])
 	}
 	return strings.Join(cells, "\t")
+}
+
+// renewal shows what keeps certificates from being renewed.
+func (o *overview) renewal(line func(form string, args ...any)) {
+	if o.Renewal == nil {
+		return
+	}
+	if t := o.Renewal.Timer; t != "" && t != "active" {
+		line("renewal\t%s\tsystemctl enable --now %s", t, certTimer)
+	}
+	for _, l := range o.Renewal.Lines {
+		switch {
+		case l.Error != "":
+			line("renewal\tfailed\t%s", l.Error)
+		case l.StandIn:
+			line("renewal\twaits\t%s is a stand-in; posthouse cert renew", l.Path)
+		case !l.Renew.IsZero():
+			line("renewal\tfrom %s\t%s", l.Renew.Local().Format(time.DateOnly), l.Path)
+		}
+	}
 }

@@ -20,6 +20,7 @@ func (r *reader) check() {
 	r.checkOutbound()
 	r.checkRoutes()
 	r.checkFilters()
+	r.checkACME()
 }
 
 func (r *reader) warn(text string) { r.cfg.warnings = append(r.cfg.warnings, text) }

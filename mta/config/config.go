@@ -255,12 +255,12 @@ type Metrics struct {
 	POP3D       string `toml:"pop3d"`
 }
 
-// ACME is the table [acme].
+// ACME is the table [acme]. It is in use where Email is set.
 type ACME struct {
-	Email     string `toml:"email" off:""`
+	Email     string `toml:"email"`
 	Directory string `toml:"directory" default:"letsencrypt"`
 	Listen    string `toml:"listen" default:":80"`
-	DNSHook   string `toml:"dns_hook" off:""`
+	DNSHook   string `toml:"dns_hook"`
 	Output    string `toml:"output" default:"/etc/posthouse/tls"`
 }
 

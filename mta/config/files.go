@@ -25,6 +25,7 @@ func (r *reader) checkFiles() {
 	for _, name := range c.LocalDomains() {
 		r.plainFile(r.domains[name].get("aliases"), joinKey(joinKey("domains", name), "aliases"), c.Domains[name].Aliases)
 	}
+	r.checkHook()
 	if n := r.usersNeeded(); n != nil {
 		r.secretFile(n, "users.file", c.Users.File)
 	}

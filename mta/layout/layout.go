@@ -10,11 +10,12 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/config"
 )
 
-// The users of the three daemons. Each has a group of its name, too.
+// The users of the three daemons, and of who obtains certificates. Each has a group of its name, too.
 const (
 	UserSMTPD = "posthouse-smtpd"
 	UserQueue = "posthouse-queue"
 	UserMail  = "posthouse-mail" // pop3d; its group may read and change virtual mailboxes
+	UserACME  = "posthouse-acme" // obtains certificates; of what daemons use it may change nothing
 )
 
 // Groups by which the daemons share; none of them is a user's own.
@@ -38,6 +39,7 @@ func Users() []User {
 		{UserSMTPD, "Posthouse SMTP server", []string{GroupSpool, GroupUsers, GroupTLS, GroupKeys}},
 		{UserQueue, "Posthouse queue", []string{GroupSpool, GroupUsers, UserMail, GroupKeys}},
 		{UserMail, "Posthouse mailboxes", []string{GroupUsers, GroupTLS}},
+		{UserACME, "Posthouse certificates", nil},
 	}
 }
 
@@ -114,7 +116,7 @@ func state(c *config.Config) []Entry {
 		{Path: at("queue"), Owner: UserQueue, Group: UserQueue, Mode: private, Why: "its alone"},
 		{Path: at("pop3d"), Owner: UserMail, Group: UserMail, Mode: private, Why: "its alone"},
 		{Path: at("filters"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Why: "a folder for each filter"},
-		{Path: at("acme"), Owner: "root", Group: "root", Mode: private, Why: "the account's key"},
+		{Path: at("acme"), Owner: UserACME, Group: "root", Mode: fs.ModeSetgid | 0o750, Why: "who obtains certificates writes; root, without any capability, reads them from here"},
 		{Path: at("keys"), Owner: "root", Group: GroupKeys, Mode: 0o750, Why: "root makes keys, who signs reads them"},
 	}
 }
