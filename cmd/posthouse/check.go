@@ -56,6 +56,7 @@ func check(path string, out, errOut io.Writer) error {
 	c.renewal(time.Now())
 	c.users()
 	c.aliases()
+	c.srs()
 	c.layout(path)
 	for _, w := range c.warnings {
 		fmt.Fprintf(out, "warning: %s\n", w)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,13 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/mtasts"
 	"github.com/posthouse-mail/posthouse/mta/remote"
 	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
@@ -43,6 +46,7 @@ type explanation struct {
 	Found    string     `json:"found,omitempty"` // as what, in a domain of ours
 	target
 	Members      []target      `json:"members,omitempty"`
+	Sender       string        `json:"sender,omitempty"` // that members off this host see, where it is rewritten
 	Destinations []destination `json:"destinations,omitempty"`
 	Limits       limits        `json:"limits"`
 	Filters      []filterSeen  `json:"filters"`
@@ -165,7 +169,8 @@ type explainer struct {
 	from   *mta.Address
 	router *route.Router
 	out    *remote.Client
-	trust  bool // DNSSEC counts
+	trust  bool      // DNSSEC counts
+	srs    *sign.SRS // nil: senders are not rewritten
 }
 
 // open opens what the configuration names, as queue-runner does, and changes nothing.
@@ -177,6 +182,14 @@ func (e *explainer) open() error {
 	}
 	ro := route.FromConfig(c)
 	ro.Users = users
+	if c.SRS.Enabled {
+		if e.srs, err = sign.OpenSRS(layout.SRSFile(c)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if e.srs != nil {
+			ro.Returns = e.srs
+		}
+	}
 	if e.router, err = route.New(ro); err != nil {
 		return err
 	}
@@ -233,10 +246,32 @@ func (e *explainer) explain(ctx context.Context, to mta.Address) *explanation {
 	for _, m := range r.Members {
 		x.Members = append(x.Members, e.target(m.Address, m.Decision))
 	}
+	e.rewritten(x, r)
 	e.destinations(ctx, x)
 	e.limits(x)
 	e.filters(x)
 	return x
+}
+
+// rewritten says under which sender the message goes on to members off this host.
+func (e *explainer) rewritten(x *explanation, r route.Explanation) {
+	foreign := e.from != nil && !e.from.IsNull() && !e.router.Local(e.from.Domain)
+	if !foreign || !r.Owner.IsNull() || !slices.ContainsFunc(r.Members, func(m route.Member) bool { return m.Kind == route.Remote }) {
+		return
+	}
+	switch {
+	case !e.cfg.SRS.Enabled:
+		x.Notes = append(x.Notes, "forwarded with its sender as it is (srs.enabled): SPF fails there")
+	case e.srs == nil:
+		x.Notes = append(x.Notes, "whether its sender is rewritten cannot be said: there is no secret that can be read in "+layout.SRSFile(e.cfg))
+	default:
+		a, err := e.srs.Forward(*e.from, r.Address.Domain)
+		if err != nil {
+			x.Notes = append(x.Notes, "forwarded with its sender as it is: "+err.Error())
+			return
+		}
+		x.Sender = a.String()
+	}
 }
 
 func (e *explainer) target(a mta.Address, d route.Decision) target {

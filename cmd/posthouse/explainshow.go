@@ -47,6 +47,7 @@ func (x *explanation) show(w io.Writer) {
 	for _, m := range x.Members {
 		l.line("  member", "%s: %s", m.Member, m.goesTo(0))
 	}
+	l.optional("forwarded", prefixed("with the sender ", x.Sender))
 	for i := range x.Destinations {
 		x.Destinations[i].show(l)
 	}

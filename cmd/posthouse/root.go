@@ -33,6 +33,7 @@ func newRoot() *cobra.Command {
 		newQueue(),
 		newFilter(),
 		newDKIM(),
+		newSRS(),
 		newExplain(),
 		newDMARC(),
 		newFolders(),

@@ -84,7 +84,7 @@ func (s *setup) run() error {
 	if err := s.system(); err != nil {
 		return err
 	}
-	steps := []func() error{func() error { return s.writeConfig(fresh) }, s.folders, s.certificate, s.dkim, s.firstUser}
+	steps := []func() error{func() error { return s.writeConfig(fresh) }, s.folders, s.certificate, s.dkim, s.srsSecret, s.firstUser}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

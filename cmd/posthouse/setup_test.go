@@ -108,8 +108,8 @@ func TestSetupAddsADomainAndKeepsWhatIsThere(t *testing.T) {
 			}
 		}
 	}
-	if n := strings.Count(said, "kept "); n != 5 {
-		t.Errorf("want five times \"kept\" in\n%s", said)
+	if n := strings.Count(said, "kept "); n != 6 {
+		t.Errorf("want six times \"kept\" in\n%s", said)
 	}
 }
 

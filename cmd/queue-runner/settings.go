@@ -46,6 +46,13 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	}
 	ro := route.FromConfig(c)
 	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	srs, err := openSRS(c)
+	if err != nil {
+		return runner.Settings{}, b.fault("srs.enabled", err)
+	}
+	if srs != nil {
+		ro.Returns = srs
+	}
 	router, err := route.New(ro)
 	if err != nil {
 		return runner.Settings{}, b.fault("domains", err)
@@ -74,6 +81,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Remote:   carrier{out},
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
 		Sign:     signs,
+		Rewrite:  rewriting(srs, router, c.Hostname),
 		Publish:  publisher(filepath.Join(c.Run, "queue", "status"), b.room(users, int64(c.Mailboxes.Quota))),
 		Metrics:  b.metrics.runner,
 		Hostname: c.Hostname, Postmaster: c.PostmasterAddress(),

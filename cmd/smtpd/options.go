@@ -10,8 +10,10 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/guard"
+	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
@@ -50,6 +52,14 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	}
 	ro := route.FromConfig(c)
 	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	if c.SRS.Enabled {
+		switch srs, err := sign.OpenSRS(layout.SRSFile(c)); {
+		case err != nil:
+			return smtpd.Options{}, config.FileFault(b.path, "srs.enabled", err)
+		case srs != nil:
+			ro.Returns = srs
+		}
+	}
 	rt, err := route.New(ro)
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "domains", err)

@@ -123,7 +123,7 @@ type Program struct {
 
 // SRS is the table [srs].
 type SRS struct {
-	Enabled bool `toml:"enabled" default:"false" off:"false"`
+	Enabled bool `toml:"enabled" default:"true"` // where there is a secret
 }
 
 // SMTPD is the table [smtpd].

@@ -234,45 +234,12 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// switchedOn is what the contract's defaults switch on and this version has not built.
-var switchedOn = []string{
-	"srs.enabled",
-}
-
-func TestTheContractIsTakenSaveWhatIsNotBuilt(t *testing.T) {
-	_, err := Read("testdata/contract.toml")
-	var all Errors
-	if !errors.As(err, &all) {
-		t.Fatalf("got %v, want what is not built", err)
-	}
-	var keys []string
-	for _, p := range all {
-		if keys = append(keys, p.Key); !strings.Contains(p.Msg, "not built in this version") {
-			t.Errorf("got %q, want only what is not built", p)
-		}
-	}
-	if diff := cmp.Diff(switchedOn, keys); diff != "" {
-		t.Errorf("keys that are not built (-want +got):\n%s", diff)
-	}
-}
-
 func TestTheContractMeansTheSameAsAnEmptyFile(t *testing.T) {
 	text, err := os.ReadFile("testdata/contract.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []string
-	for line := range strings.Lines(string(text)) {
-		key, _, _ := strings.Cut(line, " ")
-		off := false
-		for _, k := range switchedOn {
-			off = off || strings.HasSuffix(k, "."+strings.TrimSpace(key))
-		}
-		if !off {
-			lines = append(lines, line)
-		}
-	}
-	whole, err := Read(write(t, "posthouse.toml", strings.Join(lines, "")))
+	whole, err := Read(write(t, "posthouse.toml", string(text)))
 	if err != nil {
 		t.Fatal(err)
 	}

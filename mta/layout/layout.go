@@ -141,6 +141,9 @@ func secrets(c *config.Config) []Entry {
 			all = append(all, secret(r.Login, UserQueue, "the queue logs in with it"))
 		}
 	}
+	if c.SRS.Enabled {
+		all = append(all, secret(SRSFile(c), GroupKeys, "who forwards signs with it, and smtpd checks what comes back"))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Domains)) {
 		for _, selector := range c.Domains[name].DKIM {
 			all = append(all, secret(KeyFile(c, name, selector), GroupKeys, "who signs reads it"))
@@ -148,6 +151,9 @@ func secrets(c *config.Config) []Entry {
 	}
 	return all
 }
+
+// SRSFile is where the secrets for rewritten senders are kept. It need not be there.
+func SRSFile(c *config.Config) string { return filepath.Join(c.State, "keys", "srs") }
 
 // KeyFile is where the key of a selector is kept.
 func KeyFile(c *config.Config, domain, selector string) string {

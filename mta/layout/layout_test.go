@@ -92,6 +92,7 @@ dkim = ["mail2026"]
 		"/etc/posthouse/tls/key.pem":                       "root:posthouse-tls 0640",
 		"/etc/posthouse/smart.login":                       "root:posthouse-queue 0640",
 		"/var/lib/posthouse/keys/example.org.mail2026.pem": "root:posthouse-keys 0640",
+		"/var/lib/posthouse/keys/srs":                      "root:posthouse-keys 0640",
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)

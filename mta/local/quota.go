@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
@@ -41,13 +42,19 @@ type Quotas struct {
 	seed  maphash.Seed
 	locks [64]sync.Mutex // by mailbox: between the look at its room and the count
 
-	mu   sync.Mutex             // guards near
-	near map[mta.Address]string // path by login
+	mu   sync.Mutex           // guards near
+	near map[mta.Address]near // by login
+}
+
+// near is a mailbox that is nearly full, or had no room for a message of so many octets.
+type near struct {
+	path   string
+	octets int64
 }
 
 // NewQuotas returns Quotas that know of no mailbox yet.
 func NewQuotas(fsys durable.FS) *Quotas {
-	return &Quotas{FS: fsys, Now: time.Now, seed: maphash.MakeSeed(), near: map[mta.Address]string{}}
+	return &Quotas{FS: fsys, Now: time.Now, seed: maphash.MakeSeed(), near: map[mta.Address]near{}}
 }
 
 // lock takes a mailbox; the caller unlocks it.
@@ -65,14 +72,11 @@ func (q *Quotas) counter(path string, limit int64) maildir.Counter {
 // limit of a login is 0 where it has none, or is nobody's any more.
 func (q *Quotas) Room(limit func(login mta.Address) int64) map[mta.Address]int64 {
 	q.mu.Lock()
-	near := make(map[mta.Address]string, len(q.near))
-	for login, path := range q.near {
-		near[login] = path
-	}
+	all := maps.Clone(q.near)
 	q.mu.Unlock()
 	left := map[mta.Address]int64{}
-	for login, path := range near {
-		if octets, ok := q.room(path, limit(login)); ok {
+	for login, n := range all {
+		if octets, ok := q.room(n, limit(login)); ok {
 			left[login] = octets
 			continue
 		}
@@ -84,22 +88,22 @@ func (q *Quotas) Room(limit func(login mta.Address) int64) map[mta.Address]int64
 }
 
 // room looks how much is left in a mailbox; it is not ok where that is enough. A delivery to it goes first.
-func (q *Quotas) room(path string, limit int64) (octets int64, ok bool) {
+func (q *Quotas) room(n near, limit int64) (octets int64, ok bool) {
 	if limit == 0 {
 		return 0, false
 	}
-	defer q.lock(path).Unlock()
-	used, err := q.counter(path, limit).Used(0)
+	defer q.lock(n.path).Unlock()
+	used, err := q.counter(n.path, limit).Used(0)
 	octets = limit - used.Octets
-	return octets, err == nil && octets < limit/nearFull
+	return octets, err == nil && octets < max(limit/nearFull, n.octets)
 }
 
-// note remembers a mailbox that is nearly full.
-func (q *Quotas) note(login mta.Address, path string) {
+// note remembers a mailbox that is nearly full, or has refused a message of so many octets.
+func (q *Quotas) note(login mta.Address, path string, refused int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.near) < maxNear {
-		q.near[login] = path
+		q.near[login] = near{path, refused}
 	}
 }
 
@@ -120,7 +124,7 @@ func (d Deliverer) within(box maildir.Mailbox, r Request, put func(maildir.Mailb
 		}
 		used = before.Octets
 		if used >= r.Quota { // there is no need to write it first
-			q.note(r.Login, r.Mailbox)
+			q.note(r.Login, r.Mailbox, 0)
 			return errFull
 		}
 	}
@@ -156,11 +160,12 @@ func (d Deliverer) admit(c maildir.Counter, r Request, size int64, used *int64) 
 		*used = now.Octets
 	}
 	left := r.Quota - *used - size
-	if left < r.Quota/nearFull {
-		d.Quotas.note(r.Login, r.Mailbox)
-	}
-	if left < 0 {
+	switch {
+	case left < 0:
+		d.Quotas.note(r.Login, r.Mailbox, size)
 		return errFull
+	case left < r.Quota/nearFull:
+		d.Quotas.note(r.Login, r.Mailbox, 0)
 	}
 	return nil
 }

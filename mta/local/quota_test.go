@@ -127,17 +127,28 @@ func TestSmtpdLearnsWhereThereIsNoRoom(t *testing.T) {
 	expect("at first")
 	p.mustDeliver(numbered(1, 800, limit))
 	expect("80 %")
+	p.deliver(numbered(5, 300, limit))
+	expect("no room for 300", 200)
+	p.deliver(numbered(6, 100, limit))
+	expect("none for 300 still", 100)
+	if err := (maildir.Counter{FS: p.d.FS, Path: box, Limit: limit}).Add(maildir.Usage{Messages: -1, Octets: -300}); err != nil {
+		t.Fatal(err)
+	}
+	expect("room for 300 again")
+	if err := (maildir.Counter{FS: p.d.FS, Path: box, Limit: limit}).Add(maildir.Usage{Messages: 1, Octets: 200}); err != nil {
+		t.Fatal(err)
+	}
 	p.mustDeliver(numbered(2, 150, limit))
 	expect("95 %", 50)
 	p.mustDeliver(numbered(3, 50, limit))
 	expect("100 %", 0)
 	limit = 500
-	expect("a smaller quota", -500)
+	expect("a smaller quota, counted anew", -600)
 	limit = 2000
 	expect("a larger one")
 	limit = 1000
 	p.deliver(numbered(4, 100, limit))
-	expect("refused", 0)
+	expect("refused", -100)
 	limit = 0
 	expect("no quota any more")
 }

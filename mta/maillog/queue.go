@@ -30,10 +30,15 @@ func (l *Log) QueueFailed(id mta.ID, to mta.Address, o mta.Outcome) {
 }
 
 // QueueExpanded (expanded, info): a recipient was an alias; its members are recipients now. Fields: id, to (the alias),
-// members (on this host), forwarded (off this host), child (the id of the message that these get).
-func (l *Log) QueueExpanded(id mta.ID, to mta.Address, members, forwarded int, child mta.ID) {
+// members (on this host), forwarded (off this host), child (the id of the message that these get), from (the sender that these see,
+// where it was rewritten: SRS), err (why it could not be).
+func (l *Log) QueueExpanded(id mta.ID, to mta.Address, members, forwarded int, child mta.ID, sender mta.Address, err error) {
+	path := ""
+	if !sender.IsNull() {
+		path = smtpPath(sender)
+	}
 	l.event(slog.LevelInfo, "expanded", slog.String("id", string(id)), slog.String("to", smtpPath(to)),
-		slog.Int("members", members), slog.Int("forwarded", forwarded), slog.String("child", string(child)))
+		slog.Int("members", members), slog.Int("forwarded", forwarded), slog.String("child", string(child)), slog.String("from", path), slog.Any("err", err))
 }
 
 // QueueReported (reported, info): a report (DSN) is in the queue. Fields: id (of the report), parent (of the message

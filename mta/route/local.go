@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
 // found is what stands under a name in a domain of ours: a mailbox, a refusal, or (Kind Alias) targets that are not
@@ -36,6 +37,9 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 	if f.Kind != Refused {
 		return f
 	}
+	if r.opt.Returns != nil && sign.IsSRS(a.Local) {
+		return r.returned(a)
+	}
 	if base, folder, ok := cutDelimiter(a, d); ok {
 		if f := r.exact(ctx, base, d); f.Kind != Refused {
 			f.Folder = folder
@@ -49,6 +53,18 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 		return found{Decision{Kind: Alias}, []mta.Address{d.CatchAll}, "catch_all"}
 	}
 	return f
+}
+
+// returned finds the sender of what was forwarded, by the address that it was given then.
+func (r *Router) returned(a mta.Address) found {
+	to, err := r.opt.Returns.Reverse(a.Local)
+	switch {
+	case errors.Is(err, sign.ErrSRSExpired):
+		return found{Decision: refused(550, "5.1.1", "this return address is too old")}
+	case err != nil:
+		return found{Decision: refused(550, "5.1.1", "no such return address here")}
+	}
+	return found{Decision{Kind: Alias}, []mta.Address{to}, "the return address (SRS) of what was forwarded for " + to.String()}
 }
 
 // exact looks under one name: the aliases, then the users.

@@ -18,6 +18,11 @@ type Users interface {
 	Lookup(ctx context.Context, a mta.Address) (directory.User, error)
 }
 
+// Returns are return addresses that were made here. sign.SRS is one: it says why a local part is none.
+type Returns interface {
+	Reverse(local string) (mta.Address, error)
+}
+
 // Domain is a domain of ours. All names are in A-labels and lower case.
 type Domain struct {
 	Name      string
@@ -47,6 +52,7 @@ type Options struct {
 	SmartHost  mta.Destination // the zero Destination: none
 	Quota      int64           // of a mailbox whose user has none of his own, octets; 0 = none
 	Users      Users
+	Returns    Returns // finds the senders again of what was forwarded; nil: no sender is rewritten
 	// AliasError is told that an aliases file has turned bad or cannot be read; the last good one stays in force. Once
 	// for each change; it must not call the Router. nil: nobody is told.
 	AliasError func(error)

@@ -31,11 +31,19 @@ func (v *visit) expand(i int, d route.Decision) {
 		}
 	}
 	var forward spool.Build
+	var rewritten mta.Address
+	var kept error // why the sender could not be rewritten
 	if len(off) > 0 {
-		forward = v.forward(v.rcpts[i].Address, off, v.env.Sender)
-		if list {
-			forward = v.forward(v.rcpts[i].Address, off, d.Owner)
+		sender := v.env.Sender
+		switch {
+		case list:
+			sender = d.Owner
+		case v.set.Rewrite != nil && !sender.IsNull():
+			if sender, kept = v.set.Rewrite(v.rcpts[i].Address, sender); sender != v.env.Sender {
+				rewritten = sender
+			}
 		}
+		forward = v.forward(v.rcpts[i].Address, off, sender, list)
 	}
 	child, err := v.store.Expand(v.m, i, members, tell, forward)
 	if err != nil && child == nil && forward != nil {
@@ -56,7 +64,7 @@ func (v *visit) expand(i int, d route.Decision) {
 		id = child.ID()
 	}
 	v.set.Metrics.expanded.Inc()
-	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id)
+	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id, rewritten, kept)
 }
 
 // wishes are what the sender of a message to an alias wants of its members' reports (RFC 3461 5.2.7): the only member
@@ -83,8 +91,9 @@ func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell strin
 	return of, tellExpanded
 }
 
-// forward builds the message for members of an alias off this host: the same content and trace, sealed.
-func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Address) spool.Build {
+// forward builds the message for members of an alias off this host: the same content and trace, sealed. With owner reports go to
+// somebody else than the sender.
+func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Address, owner bool) spool.Build {
 	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
 		seal := ""
 		if v.set.Sign != nil {
@@ -102,7 +111,7 @@ func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Addre
 			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, DeliverBy: p.DeliverBy, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
 			Prepend: seal + p.Prepend, Cut: p.Cut,
 		}
-		if sender != p.Sender { // these are the sender's words to whom reports go to
+		if owner { // these are the sender's words to whom reports go to
 			e.Ret, e.EnvID = "", ""
 		}
 		return e, nil

@@ -244,7 +244,7 @@ func (v *visit) redirect(c control.Change) error {
 		if _, err := v.store.Expand(v.m, i, members, "", nil); err != nil {
 			bad = errUnsynced
 		}
-		v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), 0, "")
+		v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), 0, "", mta.Address{}, nil)
 		done = true
 	}
 	if !done {

@@ -75,13 +75,18 @@ type Remote interface {
 	Site(ctx context.Context, d mta.Destination) string
 }
 
-// Settings are what a reload may change. All fields are needed, save DelayNotice, Metrics, Publish and Sign.
+// Rewrite gives the sender under which a message to an alias goes on to another host: the same, or one that reports come back to. Of
+// an error, which is for the log, it is the same.
+type Rewrite func(alias, sender mta.Address) (mta.Address, error)
+
+// Settings are what a reload may change. All fields are needed, save DelayNotice, Metrics, Publish, Rewrite and Sign.
 type Settings struct {
 	Router     Router
 	Local      Local
 	Search     Search // for the start alone: nothing is delivered until it is over
 	Remote     Remote
 	Sign       Signer                                           // nil: nothing is signed
+	Rewrite    Rewrite                                          // nil: forwards keep their senders
 	Mailbox    func(login mta.Address) (path string, err error) // where a user's Maildir is
 	Hostname   string                                           // reports come from it
 	Postmaster mta.Address                                      // gets double bounces

@@ -1,0 +1,161 @@
+package e2e_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
+)
+
+// TestSendersOfForwardsAreRewrittenAndFoundAgain forwards a message to another host, has that report to the sender that it saw,
+// and tries what a stranger would.
+func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
+	t.Parallel()
+	far := (&mtatest.Sink{}).Start(t, ownIP()+":0")
+	i := newInstance(t, options{top: "[[route]]\ndomain = \"*\"\nto = \"smtp:" + far.Addr() + "\"\ntls = \"none\"\n", users: []string{"alice"}})
+	aliases := filepath.Join(i.dir, "aliases")
+	write(t, aliases, "away: alice@far.test\nlist: alice@far.test\nowner-list: alice\n")
+	write(t, i.conf, strings.Replace(i.text, "[domains.\"here.test\"]\n", fmt.Sprintf("[domains.\"here.test\"]\naliases = %q\n", aliases), 1))
+	if status, out := i.posthouse("", "srs", "rotate", "-c", i.conf); status != 0 {
+		t.Fatalf("srs rotate: status %d, %s", status, out)
+	}
+	i.startAll()
+
+	forward := func(from, to string) (mail string) {
+		t.Helper()
+		n := len(far.Messages())
+		c, err := helloSMTP(i.mx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		if _, _, err := c.send([]byte("Subject: x\r\n\r\nx\r\n"), from, to); err != nil {
+			t.Fatalf("%s to %s: %v", from, to, err)
+		}
+		eventually(t, func() error {
+			if all := far.Messages(); len(all) > n {
+				mail = all[n].Mail + " " + strings.Join(all[n].Rcpts, " ")
+				return nil
+			}
+			return fmt.Errorf("nothing was forwarded")
+		})
+		return mail
+	}
+	got := forward("bob@source.test", "away@here.test")
+	seen := regexp.MustCompile(`<(SRS0=[A-Za-z0-9+/]{4}=[A-Z2-7]{2}=source\.test=bob@here\.test)>.*<alice@far\.test>`).FindStringSubmatch(got)
+	if seen == nil {
+		t.Fatalf("got %q, want a sender of this host", got)
+	}
+	i.queue.await(t, `event=expanded id=\w+ to=<away@here.test> members=0 forwarded=1 child=\w+ from="<`+regexp.QuoteMeta(seen[1]))
+	// What the other host reports goes on to the first sender.
+	if got := forward("", seen[1]); !strings.Contains(got, "<> ") && !strings.Contains(got, "<>") || !strings.Contains(got, "<bob@source.test>") {
+		t.Errorf("a report: got %q, want it for bob", got)
+	}
+	// So does one that this host makes itself, and another forwarder's sender leads there first.
+	if got := forward("SRS0=aaaa=AA=first.test=carol@between.test", "away@here.test"); !strings.Contains(got, "=between.test==aaaa=AA=first.test=carol@here.test>") || !strings.Contains(got, "<SRS1=") {
+		t.Errorf("forwarded before: got %q", got)
+	}
+	// Our own senders, lists with an owner and the null sender need nothing.
+	for _, c := range [][3]string{{"alice@here.test", "away@here.test", "<alice@here.test>"}, {"bob@source.test", "list@here.test", "<owner-list@here.test>"}, {"", "away@here.test", "<>"}} {
+		if got := forward(c[0], c[1]); !strings.Contains(got, c[2]) {
+			t.Errorf("%s to %s: got %q, want %s", c[0], c[1], got, c[2])
+		}
+	}
+	// Who has not the secret reaches nobody through us.
+	for _, to := range []string{strings.Replace(seen[1], "=bob@", "=eve@", 1), "SRS0=aaaa=AA=victim.test=eve@here.test", "SRS1=aaaa=victim.test==x@here.test", strings.Replace(seen[1], "here.test", "elsewhere.test", 1)} {
+		c, err := helloSMTP(i.mx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.begin("", to); err == nil || !strings.Contains(err.Error(), "550 5.") {
+			t.Errorf("%s: got %v, want 550", to, err)
+		}
+		c.close()
+	}
+	status, out := i.posthouse("", "explain", "-c", i.conf, "--from", "bob@source.test", "away@here.test")
+	if status != 0 || !strings.Contains(out, "forwarded   with the sender "+seen[1]) {
+		t.Errorf("explain: got status %d and\n%s", status, out)
+	}
+	if status, out := i.posthouse("", "explain", "-c", i.conf, seen[1]); status != 0 || !strings.Contains(out, "the return address (SRS) of what was forwarded for bob@source.test") {
+		t.Errorf("explain of the return address: got status %d and\n%s", status, out)
+	}
+	// A newer secret lets what the older one made come back.
+	if status, out := i.posthouse("", "srs", "rotate", "-c", i.conf); status != 0 || !strings.Contains(out, "1 older one;") {
+		t.Errorf("srs rotate: status %d, %s", status, out)
+	}
+	for _, d := range []*daemon{i.smtpd, i.queue} {
+		d.signal(t, sighup)
+		d.await(t, "event=reloaded")
+	}
+	if got := forward("", seen[1]); !strings.Contains(got, "<bob@source.test>") {
+		t.Errorf("after a rotation: got %q, want it for bob", got)
+	}
+}
+
+// TestAFullMailboxRefusesMail fills a mailbox until queue-runner tells smtpd, and makes room by POP3.
+func TestAFullMailboxRefusesMail(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t, options{users: []string{"alice", "bob"}, more: "[mailboxes]\nquota = \"20KB\"\nquota_full = \"552\"\n"})
+	i.startAll()
+	letter := []byte("Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 100))
+	send := func() (id string, refused bool) {
+		t.Helper()
+		c, err := helloSMTP(i.mx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		if _, err := c.cmd("250", "MAIL FROM:<alice@here.test> SIZE=%d", len(letter)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.cmd("", "RCPT TO:<bob@here.test>")
+		if err != nil || !strings.HasPrefix(answer, "250") {
+			if answer != "552 5.2.2 The mailbox is full" {
+				t.Fatalf("got %q, %v, want 552 5.2.2", answer, err)
+			}
+			return "", true
+		}
+		if _, err := c.cmd("354", "DATA"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err = c.cmd("250", "%s.", letter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return queuedAs.FindStringSubmatch(answer)[1], false
+	}
+	for range 2 {
+		id, refused := send()
+		if refused {
+			t.Fatal("a mailbox with room is full")
+		}
+		i.delivered(id, "bob")
+	}
+	id, _ := send() // nobody knows yet
+	i.queue.await(t, `event=failed id=`+id+` to=<bob@here.test> reply="552 5.2.2 the mailbox is full"`)
+	eventually(t, func() error {
+		if id, refused := send(); !refused {
+			return fmt.Errorf("%s was taken", id)
+		}
+		return nil
+	})
+	status, out := i.posthouse("", "mailbox", "list", "-c", i.conf)
+	if status != 0 || !regexp.MustCompile(`bob@here\.test +\d +\d+ +20KB +\d+% `).MatchString(out) {
+		t.Errorf("mailbox list: status %d\n%s", status, out)
+	}
+	if status, out := i.posthouse("", "mailbox", "repair", "-c", i.conf); status != 0 {
+		t.Errorf("mailbox repair: status %d\n%s", status, out)
+	}
+}
+
+// helloSMTP is dialSMTP, and EHLO.
+func helloSMTP(addr string) (*smtpConn, error) {
+	c, err := dialSMTP(addr)
+	if err == nil {
+		_, err = c.cmd("250", "EHLO client.test")
+	}
+	return c, err
+}
