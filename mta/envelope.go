@@ -68,6 +68,7 @@ type Recipient struct {
 	Notify  string  `json:"notify,omitempty"` // NEVER, or SUCCESS, FAILURE and DELAY with commas
 	ORcpt   string  `json:"orcpt,omitempty"`  // addr-type ";" xtext
 	Folder  string  `json:"folder,omitempty"` // where a filter wants it: Junk
+	Final   bool    `json:"final,omitempty"`  // a member of a list: aliases and forwards do not count any more
 }
 
 // Origin is where a message came from.

@@ -36,13 +36,13 @@ type box struct {
 }
 
 // expand flattens an alias. A loop, and an alias beyond the bounds, is the operator's to mend: the whole alias waits. If
-// only one mailbox comes of it, that is the decision.
-func (r *Router) expand(ctx context.Context, a mta.Address, targets []mta.Address) Decision {
+// only one mailbox comes of it, that is the decision where short is set: with an owner it is a list all the same.
+func (r *Router) expand(ctx context.Context, a mta.Address, targets []mta.Address, short bool) Decision {
 	x := &expansion{r: r, seen: map[mta.Address]bool{}, boxes: map[box]bool{}}
 	if err := x.add(ctx, a, targets); err != nil {
 		return misconfigured(fmt.Errorf("alias %s: %w", a, err))
 	}
-	if len(x.members) == 1 && x.members[0].Kind != Remote {
+	if short && len(x.members) == 1 && x.members[0].Kind != Remote {
 		return x.members[0].Decision
 	}
 	return Decision{Kind: Alias, Members: x.members}

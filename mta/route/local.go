@@ -24,9 +24,13 @@ func (r *Router) local(ctx context.Context, a mta.Address, d *domain) Decision {
 	if f.Kind != Alias {
 		return f.Decision
 	}
-	dec := r.expand(ctx, a, f.targets)
-	if dec.Kind == Alias && d.aliases != nil {
-		dec.Owner = d.aliases.owner(a, d)
+	var owner mta.Address
+	if d.aliases != nil {
+		owner = d.aliases.owner(a, d)
+	}
+	dec := r.expand(ctx, a, f.targets, owner.IsNull())
+	if dec.Kind == Alias {
+		dec.Owner = owner
 	}
 	return dec
 }

@@ -11,20 +11,25 @@ import (
 )
 
 // expand makes an alias's members recipients: those on this host of this message, the others of a forward. A member
-// that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's.
+// that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's. Where
+// a list has an owner, who is to hear of all that fails, all members are the forward's, with the owner for its sender.
 func (v *visit) expand(i int, d route.Decision) {
 	var members, off []mta.Recipient
-	wishes, tell := v.wishes(&v.rcpts[i], len(d.Members))
 	list := !d.Owner.IsNull() && !v.env.Sender.IsNull()
+	several := len(d.Members)
+	if list {
+		several = max(several, 2) // the sender is told of the list, and not of its only member
+	}
+	wishes, tell := v.wishes(&v.rcpts[i], several)
 	for _, m := range d.Members {
 		r := wishes
-		if list && m.Kind == route.Remote {
-			r = mta.Recipient{} // the owner wants reports, and the sender's wishes do not count (RFC 3461 5.2.7.3)
+		if list { // the owner wants reports, and the sender's wishes do not count (RFC 3461 5.2.7.3)
+			r = mta.Recipient{Folder: wishes.Folder, Final: true}
 		}
 		r.Address = m.Address
-		switch m.Kind {
-		case route.Discard:
-		case route.Remote:
+		switch {
+		case m.Kind == route.Discard:
+		case m.Kind == route.Remote || list:
 			off = append(off, r)
 		default:
 			members = append(members, r)
@@ -43,7 +48,7 @@ func (v *visit) expand(i int, d route.Decision) {
 				rewritten = sender
 			}
 		}
-		forward = v.forward(v.rcpts[i].Address, off, sender, list)
+		forward = v.forward(v.fullAddress(&v.rcpts[i]), off, sender, list)
 	}
 	child, err := v.store.Expand(v.m, i, members, tell, forward)
 	if err != nil && child == nil && forward != nil {
@@ -91,7 +96,8 @@ func (v *visit) wishes(r *spool.Rcpt, members int) (of mta.Recipient, tell strin
 	return of, tellExpanded
 }
 
-// forward builds the message for members of an alias off this host: the same content and trace, sealed. With owner reports go to
+// forward builds the message for members of an alias off this host: the same content and trace, sealed, and with the mark by which
+// it is known again if it comes back. With owner reports go to
 // somebody else than the sender.
 func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Address, owner bool) spool.Build {
 	return func(_ mta.ID, w io.Writer) (*mta.Envelope, error) {
@@ -109,7 +115,7 @@ func (v *visit) forward(alias mta.Address, off []mta.Recipient, sender mta.Addre
 		e := &mta.Envelope{
 			Role: mta.RoleForward, Sender: sender, Rcpts: off, Body: p.Body, SMTPUTF8: p.SMTPUTF8, RequireTLS: p.RequireTLS,
 			Ret: p.Ret, EnvID: p.EnvID, Priority: p.Priority, DeliverBy: p.DeliverBy, Login: p.Login, Origin: p.Origin, Notes: p.Notes,
-			Prepend: seal + p.Prepend, Cut: p.Cut,
+			Prepend: deliveredTo + ": " + alias.String() + "\r\n" + seal + p.Prepend, Cut: p.Cut,
 		}
 		if owner { // these are the sender's words to whom reports go to
 			e.Ret, e.EnvID = "", ""

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/runner"
 )
 
@@ -172,6 +173,105 @@ func TestReportsOfAListGoToItsOwner(t *testing.T) {
 	})
 }
 
+// TestMembersHereAreTheOwnersAffairToo: where an alias has an owner, no word of any member goes to who wrote to it, and members are
+// not expanded again.
+func TestMembersHereAreTheOwnersAffairToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.router.aliases["list@here.test"] = []string{"alice@here.test", "list@here.test", "gone@here.test"}
+		w.router.owner = address("owner-list@here.test")
+		w.router.gone["gone@here.test"] = true
+		var from []string
+		w.local.do = func(r local.Request) mta.Outcome {
+			from = append(from, fmt.Sprintf("%s from <%s>", r.DeliveredTo, r.ReturnPath))
+			return mta.Outcome{Status: mta.Delivered}
+		}
+		w.begin()
+		defer w.close()
+		w.send("sender@here.test", "list@here.test")
+		w.until("finished", time.Hour, w.idle)
+		w.local.mu.Lock()
+		defer w.local.mu.Unlock()
+		slices.Sort(from)
+		if got, want := fmt.Sprint(from), "[alice@here.test from <owner-list@here.test> list@here.test from <owner-list@here.test> owner-list@here.test from <>]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+// TestAMessageThatComesBackIsALoop: what an address had already, by its own name or as an alias, fails there and nowhere else.
+func TestAMessageThatComesBackIsALoop(t *testing.T) {
+	for name, c := range map[string]struct{ header, to, want string }{
+		"a mailbox":            {"Subject: x\r\nDelivered-To: Bob@here.test\r\n", "bob@here.test", "5.4.6"},
+		"in angle brackets":    {"delivered-to :\r\n <bob@here.test>\r\n", "bob@here.test", "5.4.6"},
+		"an alias":             {"Delivered-To: list@here.test\r\n", "list@here.test", "5.4.6"},
+		"another's":            {"Delivered-To: alice@here.test\r\n", "bob@here.test", ""},
+		"another domain's":     {"Delivered-To: bob@there.test\r\n", "bob@here.test", ""},
+		"an address elsewhere": {"Delivered-To: x@far.test\r\n", "x@far.test", ""},
+		"in the body":          {"Subject: x\r\n\r\nDelivered-To: bob@here.test\r\n", "bob@here.test", ""},
+		"a long one":           {"Delivered-To: " + strings.Repeat(" ", 2000) + "bob@here.test\r\n", "bob@here.test", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.router.aliases["list@here.test"] = []string{"bob@here.test", "x@far.test"}
+				w.begin()
+				defer w.close()
+				in := w.writer.Begin()
+				if _, err := io.WriteString(in, c.header+"\r\nx\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				if err := in.Commit(&mta.Envelope{Role: mta.RoleMX, Sender: address("sender@here.test"), Rcpts: []mta.Recipient{{Address: address(c.to)}}}); err != nil {
+					t.Fatal(err)
+				}
+				w.until("finished", time.Hour, w.idle)
+				failed := w.log.named("failed")
+				if c.want == "" && len(failed) != 0 || c.want != "" && (len(failed) != 1 || !strings.Contains(failed[0], c.want)) {
+					t.Errorf("got %q, want %q", failed, c.want)
+				}
+				if n := len(w.local.of("sender@here.test")); n != len(failed) {
+					t.Errorf("the sender got %d reports of %d failures", n, len(failed))
+				}
+			})
+		})
+	}
+}
+
+// TestAForwardIsKnownWhenItComesBack sends what was forwarded to the alias again.
+func TestAForwardIsKnownWhenItComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.router.aliases["away@here.test"] = []string{"x@far.test"}
+		w.set.Rewrite = func(alias, sender mta.Address) (mta.Address, error) {
+			return address("srs=" + sender.Local + "@" + alias.Domain), nil
+		}
+		w.begin()
+		defer w.close()
+		w.send("sender@far.test", "away@here.test")
+		w.until("finished", time.Hour, w.idle)
+		w.remote.mu.Lock()
+		e := w.remote.got[0].Envelope
+		w.remote.mu.Unlock()
+		if e.Sender.String() != "srs=sender@here.test" || !strings.HasPrefix(e.Prepend, "Delivered-To: away@here.test\r\n") {
+			t.Fatalf("got %+v", e)
+		}
+		if got := w.log.named("expanded"); len(got) != 1 || !strings.Contains(got[0], "from=<srs=sender@here.test>") {
+			t.Errorf("got %q in the log", got)
+		}
+		in := w.writer.Begin()
+		if _, err := io.WriteString(in, e.Prepend+"Subject: x\r\n\r\nx\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Commit(&mta.Envelope{Role: mta.RoleMX, Sender: e.Sender, Rcpts: []mta.Recipient{{Address: address("away@here.test")}}}); err != nil {
+			t.Fatal(err)
+		}
+		w.until("finished", time.Hour, w.idle)
+		if failed := w.log.named("failed"); len(failed) != 1 || !strings.Contains(failed[0], "5.4.6") {
+			t.Errorf("got %q, want the loop to be found", failed)
+		}
+	})
+}
+
 // signer signs by saying what it was given.
 type signer struct{}
 
@@ -204,7 +304,7 @@ func TestReportsAndForwardsAreSigned(t *testing.T) {
 		defer w.remote.mu.Unlock()
 		got := map[string]string{}
 		for _, g := range w.remote.got {
-			first, _, _ := strings.Cut(g.Envelope.Prepend, "\r\n")
+			first, _, _ := strings.Cut(strings.TrimPrefix(g.Envelope.Prepend, "Delivered-To: list@here.test\r\n"), "\r\n")
 			got[g.Rcpts[0].Address.String()] = first
 		}
 		if s := got["sender@away.test"]; s != "X-Signed: report with subject true" {

@@ -79,7 +79,7 @@ func (v *visit) due(r *spool.Rcpt) bool {
 }
 
 func (w *worker) decide(ctx context.Context, r *spool.Rcpt) route.Decision {
-	if r.Member {
+	if r.Member || r.Final {
 		return w.set.Router.Final(ctx, r.Address)
 	}
 	return w.set.Router.Route(ctx, r.Address)
@@ -87,6 +87,10 @@ func (w *worker) decide(ctx context.Context, r *spool.Rcpt) route.Decision {
 
 func (v *visit) recipient(i int, remote *grouping) {
 	d := v.decide(v.ctx, &v.rcpts[i])
+	if to := v.fullAddress(&v.rcpts[i]); (d.Kind == route.Mailbox || d.Kind == route.Alias) && v.looped(to) {
+		v.conclude(i, loop(to), "")
+		return
+	}
 	switch d.Kind {
 	case route.Mailbox:
 		v.deliver(i, d)
@@ -137,16 +141,21 @@ func (w *worker) request(env *mta.Envelope, l *spool.Loaded, i int, r *spool.Rcp
 	if folder == "" {
 		folder = d.Folder
 	}
-	to := r.Address
-	if to.Domain == "" {
-		to.Domain = w.set.Hostname
-	}
 	return local.Request{
-		Mailbox: path, Login: d.Login, Quota: d.Quota, Folder: folder, MakeFolder: r.Folder != "", ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: to,
+		Mailbox: path, Login: d.Login, Quota: d.Quota, Folder: folder, MakeFolder: r.Folder != "", ID: env.ID, Index: i, ReturnPath: env.Sender, DeliveredTo: w.fullAddress(r),
 		Envelope: env, Content: l.Content, Look: look || r.Tries > 0, Redo: r.Redo,
 		// What the sender is told of must last.
 		Sync: !env.Sender.IsNull() && notify(r.Notify).Success,
 	}, err
+}
+
+// fullAddress is that of a recipient, <postmaster>'s too.
+func (w *worker) fullAddress(r *spool.Rcpt) mta.Address {
+	a := r.Address
+	if a.Domain == "" {
+		a.Domain = w.set.Hostname
+	}
+	return a
 }
 
 // grouping collects the recipients that go off this host, those with one destination together.

@@ -37,6 +37,7 @@ type visit struct {
 	load  *spool.Loaded
 	look  bool // an earlier run may have delivered it
 	rcpts []spool.Rcpt
+	seen  map[mta.Address]bool // in Delivered-To fields, folded; nil: not looked at yet
 	tally tally
 }
 
