@@ -45,13 +45,16 @@ func Serve(f Filter) {
 	os.Exit(0)
 }
 
+// OnWire is f as smtpd sees it: for filtertest, and for who serves a filter otherwise than Serve does.
+func OnWire(f Filter) proto.FilterServer { return &server{f: f} }
+
 type served struct {
 	plugin.NetRPCUnsupportedPlugin
 	f Filter
 }
 
 func (s *served) GRPCServer(_ *plugin.GRPCBroker, g *grpc.Server) error {
-	proto.RegisterFilterServer(g, &server{f: s.f})
+	proto.RegisterFilterServer(g, OnWire(s.f))
 	return nil
 }
 

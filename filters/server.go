@@ -3,6 +3,7 @@ package filters
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime/debug"
 
@@ -21,7 +22,7 @@ type server struct {
 func (s *server) Describe(context.Context, *proto.DescribeRequest) (*proto.DescribeResponse, error) {
 	i := s.f.Describe()
 	r := &proto.DescribeResponse{
-		Name: i.Name, Version: i.Version, Summary: i.Summary, Roles: i.Roles, Edits: i.Edits, Parallel: i.Parallel, ReadsMessage: !i.EnvelopeOnly,
+		Name: valid(i.Name), Version: valid(i.Version), Summary: valid(i.Summary), Roles: i.Roles, Edits: i.Edits, Parallel: i.Parallel, ReadsMessage: !i.EnvelopeOnly,
 	}
 	add := func(has bool, stage proto.Stage) {
 		if has {
@@ -59,9 +60,9 @@ func configureError(err error) *proto.ConfigureResponse {
 	var at *SettingsError
 	switch {
 	case errors.As(err, &at):
-		r.Error, r.Line = at.Msg, int32(at.Line)
+		r.Error, r.Line = valid(at.Msg), int32(at.Line)
 	case err != nil:
-		r.Error = err.Error()
+		r.Error = valid(err.Error())
 	}
 	return r
 }
@@ -82,7 +83,7 @@ func (s *server) Activate(ctx context.Context, _ *proto.ActivateRequest) (*proto
 	r := &proto.ActivateResponse{}
 	if a, ok := s.f.(Activator); ok {
 		if err := a.Activate(ctx); err != nil {
-			r.Error = err.Error()
+			r.Error = valid(err.Error())
 		}
 	}
 	return r, nil
@@ -137,12 +138,12 @@ func answer(ctx context.Context, e *proto.Event, ask judge) (v *proto.Verdict, e
 	defer func() {
 		if p := recover(); p != nil {
 			Log().Error("panic", "value", p, "stack", string(debug.Stack()))
-			v, err = nil, status.Errorf(codes.Internal, "panic: %v", p)
+			v, err = nil, status.Error(codes.Internal, valid(fmt.Sprintf("panic: %v", p)))
 		}
 	}()
 	got, err := ask(ctx, eventOf(e))
 	if err != nil {
-		return nil, status.Error(codes.Unknown, err.Error())
+		return nil, status.Error(codes.Unknown, valid(err.Error()))
 	}
 	return got.wire(), nil
 }
@@ -152,12 +153,12 @@ func (v *Verdict) wire() *proto.Verdict {
 		return &proto.Verdict{}
 	}
 	p := &proto.Verdict{
-		Action: proto.Action(v.Action), Code: uint32(max(v.Code, 0)), Enhanced: v.Enhanced, Text: v.Text, Edits: v.edits, Score: v.Score, DelayMs: delay(v.Delay),
+		Action: proto.Action(v.Action), Code: uint32(max(v.Code, 0)), Enhanced: valid(v.Enhanced), Text: valid(v.Text), Edits: v.edits, Score: v.Score, DelayMs: delay(v.Delay),
 	}
 	for _, n := range v.Notes {
-		w := &proto.Note{Method: n.Method, Result: n.Result, Reason: n.Reason, Hidden: n.Hidden}
+		w := &proto.Note{Method: valid(n.Method), Result: valid(n.Result), Reason: valid(n.Reason), Hidden: n.Hidden}
 		for _, q := range n.Properties {
-			w.Properties = append(w.Properties, &proto.Property{Type: q.Type, Name: q.Name, Value: q.Value})
+			w.Properties = append(w.Properties, &proto.Property{Type: valid(q.Type), Name: valid(q.Name), Value: valid(q.Value)})
 		}
 		p.Notes = append(p.Notes, w)
 	}

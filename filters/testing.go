@@ -37,7 +37,7 @@ func (v *Verdict) Added() []Field {
 	for _, e := range v.edits {
 		if x, ok := e.GetEdit().(*proto.Edit_AddHeader); ok {
 			a := x.AddHeader
-			fields = append(fields, Field{a.Name, unfold(a.Value), a.Name + ": " + a.Value + "\r\n"})
+			fields = append(fields, Field{a.Name, unfold(string(a.Value)), a.Name + ": " + string(a.Value) + "\r\n"})
 		}
 	}
 	return fields
@@ -52,9 +52,9 @@ func (v *Verdict) Edits() []string {
 		case *proto.Edit_AddHeader:
 			a := x.AddHeader
 			if a.Bottom {
-				all = append(all, a.Name+"="+a.Value+"+")
+				all = append(all, a.Name+"="+string(a.Value)+"+")
 			} else {
-				all = append(all, "+"+a.Name+"="+a.Value)
+				all = append(all, "+"+a.Name+"="+string(a.Value))
 			}
 		case *proto.Edit_ReplaceHeader:
 			all = append(all, fmt.Sprintf("%s[%d]=%s", x.ReplaceHeader.Name, x.ReplaceHeader.Index, x.ReplaceHeader.Value))

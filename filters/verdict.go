@@ -44,25 +44,26 @@ func TempFailed(text string) *Verdict { return &Verdict{Action: TempFail, Text: 
 // Quarantined takes the message, for the folder Junk or for the operator.
 func Quarantined(text string) *Verdict { return &Verdict{Action: Quarantine, Text: text} }
 
-// AddHeader adds a field at the top. A folded value has its line ends, each with a blank behind it.
+// AddHeader adds a field at the top. A folded value has its line ends, each with a blank behind it; lines that are too long
+// are folded, where they have blanks, and NUL and CR, which cannot stand in a field, become blanks.
 func (v *Verdict) AddHeader(name, value string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_AddHeader{AddHeader: &proto.AddHeader{Name: name, Value: value}}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_AddHeader{AddHeader: &proto.AddHeader{Name: valid(name), Value: fieldValue(name, value)}}})
 }
 
 // AppendHeader adds a field behind all others.
 func (v *Verdict) AppendHeader(name, value string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_AddHeader{AddHeader: &proto.AddHeader{Name: name, Value: value, Bottom: true}}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_AddHeader{AddHeader: &proto.AddHeader{Name: valid(name), Value: fieldValue(name, value), Bottom: true}}})
 }
 
 // ReplaceHeader gives the index-th field of that name (from 1, at the top) another value; where there is none it is added
 // at the top.
 func (v *Verdict) ReplaceHeader(name string, index int, value string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_ReplaceHeader{ReplaceHeader: &proto.ReplaceHeader{Name: name, Index: uint32(index), Value: value}}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_ReplaceHeader{ReplaceHeader: &proto.ReplaceHeader{Name: valid(name), Index: uint32(index), Value: fieldValue(name, value)}}})
 }
 
 // RemoveHeader removes the index-th field of that name, from 1 at the top; 0 = all of them.
 func (v *Verdict) RemoveHeader(name string, index int) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_RemoveHeader{RemoveHeader: &proto.RemoveHeader{Name: name, Index: uint32(index)}}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_RemoveHeader{RemoveHeader: &proto.RemoveHeader{Name: valid(name), Index: uint32(index)}}})
 }
 
 // ReplaceBody puts what r gives in the place of the body of e's message.
@@ -83,23 +84,23 @@ func (v *Verdict) ReplaceBody(e *Event, r io.Reader) error {
 
 // ChangeSender gives the message another envelope sender, "" = the null sender. At Sender and Message.
 func (v *Verdict) ChangeSender(address string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_ChangeSender{ChangeSender: address}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_ChangeSender{ChangeSender: valid(address)}})
 }
 
 // AddRecipient adds an envelope recipient. At Recipient and Message.
 func (v *Verdict) AddRecipient(address string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_AddRecipient{AddRecipient: address}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_AddRecipient{AddRecipient: valid(address)}})
 }
 
 // RemoveRecipient takes an envelope recipient away. At Recipient and Message. A message without recipients is discarded.
 func (v *Verdict) RemoveRecipient(address string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_RemoveRecipient{RemoveRecipient: address}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_RemoveRecipient{RemoveRecipient: valid(address)}})
 }
 
 // Deliver names the folder for a recipient's copy ("" = for each recipient's) instead of the inbox. A mailbox without that
 // folder has it in the inbox.
 func (v *Verdict) Deliver(recipient, folder string) {
-	v.edit(&proto.Edit{Edit: &proto.Edit_Deliver{Deliver: &proto.Deliver{Recipient: recipient, Folder: folder}}})
+	v.edit(&proto.Edit{Edit: &proto.Edit_Deliver{Deliver: &proto.Deliver{Recipient: valid(recipient), Folder: valid(folder)}}})
 }
 
 func (v *Verdict) edit(e *proto.Edit) { v.edits = append(v.edits, e) }

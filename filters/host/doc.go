@@ -5,9 +5,9 @@
 // What a filter sends is hostile until it has been checked: verdict.go and edit.go do that. A message's content goes to a
 // filter as the path of a file, never through gRPC.
 //
-// Files: host.go the set of filters, slot.go one of them and its calls, supervise.go its life, process.go one process of it, leftover.go what that has
-// started,
-// trust.go and settings.go what is looked at before it may start, session.go the stages of one SMTP session, mail.go and draft.go, edit.go, body.go and
-// header.go a message that is being edited, authres.go what becomes of the notes, counters.go,
-// status.go and metrics.go what is counted, trial.go a message that is tried and not taken.
+// Files: host.go the set of filters, slot.go one of them and its calls, supervise.go its life, process.go one process of
+// it, leftover.go what that has started, trust.go and settings.go what is looked at before it may start, session.go the
+// stages of one SMTP session, mail.go and draft.go, edit.go, body.go and header.go a message that is being edited,
+// authres.go what becomes of the notes, counters.go, status.go and metrics.go what is counted, trial.go a message that is
+// tried and not taken, attach.go a filter without a process.
 package host

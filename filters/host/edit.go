@@ -23,9 +23,9 @@ func (d *draft) apply(edits []*proto.Edit, body string) error {
 		var err error
 		switch x := e.GetEdit().(type) {
 		case *proto.Edit_AddHeader:
-			err = d.header.add(x.AddHeader.GetName(), x.AddHeader.GetValue(), x.AddHeader.GetBottom())
+			err = d.header.add(x.AddHeader.GetName(), string(x.AddHeader.GetValue()), x.AddHeader.GetBottom())
 		case *proto.Edit_ReplaceHeader:
-			err = d.header.replace(x.ReplaceHeader.GetName(), x.ReplaceHeader.GetIndex(), x.ReplaceHeader.GetValue())
+			err = d.header.replace(x.ReplaceHeader.GetName(), x.ReplaceHeader.GetIndex(), string(x.ReplaceHeader.GetValue()))
 		case *proto.Edit_RemoveHeader:
 			d.header.remove(x.RemoveHeader.GetName(), x.RemoveHeader.GetIndex())
 		case *proto.Edit_ReplaceBody:

@@ -30,6 +30,7 @@ func tries(t *testing.T, s *site) {
 	s.await("event=filter-started filter=tag version=1.0")
 	for _, c := range []struct{ content, want string }{
 		{"Subject: hello\r\nX: y\r\n\r\nbody\r\n", received + "Subject: [tag] hello\r\nX: y\r\n\r\nbody\r\n"},
+		{"Subject: gr\xfc\xdfe\r\n\r\nbody\r\n", received + "Subject: [tag] gr\xfc\xdfe\r\n\r\nbody\r\n"},
 		{"X: y\r\n\r\nbody\r\n", "Subject: [tag]" + strings.TrimPrefix(s.empty, "|") + "\r\n" + received + "X: y\r\n\r\nbody\r\n"},
 	} {
 		r := s.judge(c.content)

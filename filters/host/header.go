@@ -113,7 +113,8 @@ func (h *header) remove(name string, index uint32) {
 	h.fields = slices.DeleteFunc(h.fields, func(f field) bool { return strings.EqualFold(f.name, name) })
 }
 
-// ownField checks a name (RFC 5322 2.2) and a value, which may be folded (2.2.3) and hold UTF-8 (RFC 6532).
+// ownField checks a name (RFC 5322 2.2) and a value, which may be folded (2.2.3) and hold octets
+// beyond ASCII: UTF-8 (RFC 6532), or what the message had there before.
 func ownField(name, value string) (field, error) {
 	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 		return field{}, fmt.Errorf("%q is no name for a header field", oneLine(name, 40))

@@ -17,6 +17,7 @@ import (
 type Trial struct {
 	Event   mta.Event // of the whole session; the stage is set as it goes on
 	Content []byte    // with CR LF line ends
+	Late    bool      // the stages before the message are left out
 }
 
 // Answer is what one filter said at one stage. Times are in nanoseconds, in JSON too.
@@ -91,6 +92,10 @@ func (h *Host) Try(ctx context.Context, t Trial) (*Outcome, error) {
 	e.HasSender = false
 	sender := e.Sender
 	e.Sender = mta.Address{}
+	if t.Late {
+		e.HasSender, e.Sender, e.Rcpts, e.Stage = true, sender, rcpts, mta.AtMessage
+		return out, s.tryMessage(ctx, &e, t.Content, out)
+	}
 	if ask(mta.AtConnect) || ask(mta.AtHello) {
 		return out, nil
 	}
@@ -218,9 +223,9 @@ func editLine(e *proto.Edit) string {
 		if x.AddHeader.GetBottom() {
 			where = "at the end"
 		}
-		return fmt.Sprintf("header added %s: %s: %s", where, oneLine(x.AddHeader.GetName(), n), oneLine(x.AddHeader.GetValue(), n))
+		return fmt.Sprintf("header added %s: %s: %s", where, oneLine(x.AddHeader.GetName(), n), oneLine(string(x.AddHeader.GetValue()), n))
 	case *proto.Edit_ReplaceHeader:
-		return fmt.Sprintf("header replaced: %s (%d): %s", oneLine(x.ReplaceHeader.GetName(), n), x.ReplaceHeader.GetIndex(), oneLine(x.ReplaceHeader.GetValue(), n))
+		return fmt.Sprintf("header replaced: %s (%d): %s", oneLine(x.ReplaceHeader.GetName(), n), x.ReplaceHeader.GetIndex(), oneLine(string(x.ReplaceHeader.GetValue()), n))
 	case *proto.Edit_RemoveHeader:
 		if x.RemoveHeader.GetIndex() == 0 {
 			return fmt.Sprintf("header removed: %s (all)", oneLine(x.RemoveHeader.GetName(), n))

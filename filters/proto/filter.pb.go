@@ -1332,11 +1332,12 @@ func (*Edit_RemoveRecipient) isEdit_Edit() {}
 
 func (*Edit_Deliver) isEdit_Edit() {}
 
-// AddHeader adds a field at the top, or behind all others. A folded value has its line ends, each with a blank behind it.
+// AddHeader adds a field at the top, or behind all others. A folded value has its line ends, each with a blank behind it; the
+// octets are those of the message, whatever their charset.
 type AddHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	Bottom        bool                   `protobuf:"varint,3,opt,name=bottom,proto3" json:"bottom,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1379,11 +1380,11 @@ func (x *AddHeader) GetName() string {
 	return ""
 }
 
-func (x *AddHeader) GetValue() string {
+func (x *AddHeader) GetValue() []byte {
 	if x != nil {
 		return x.Value
 	}
-	return ""
+	return nil
 }
 
 func (x *AddHeader) GetBottom() bool {
@@ -1399,7 +1400,7 @@ type ReplaceHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
-	Value         string                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1448,11 +1449,11 @@ func (x *ReplaceHeader) GetIndex() uint32 {
 	return 0
 }
 
-func (x *ReplaceHeader) GetValue() string {
+func (x *ReplaceHeader) GetValue() []byte {
 	if x != nil {
 		return x.Value
 	}
-	return ""
+	return nil
 }
 
 // RemoveHeader removes the index-th field of a name, from 1 at the top; 0 = all of them.
@@ -1948,12 +1949,12 @@ const file_filters_proto_filter_proto_rawDesc = "" +
 	"\x04edit\"M\n" +
 	"\tAddHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x16\n" +
 	"\x06bottom\x18\x03 \x01(\bR\x06bottom\"O\n" +
 	"\rReplaceHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\tR\x05value\"8\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\"8\n" +
 	"\fRemoveHeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\"\r\n" +
