@@ -56,6 +56,13 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 	if f.set.MaxSignatures < 1 || f.set.MaxSignatures > 20 {
 		return s.Fault("max_signatures", fmt.Sprintf("max_signatures = %d; allowed: 1 to 20", f.set.MaxSignatures))
 	}
+	for key, roles := range map[string][]string{"verify": f.set.Verify, "sign": f.set.Sign} {
+		for _, r := range roles {
+			if r != filters.RoleMX && r != filters.RoleSubmission && r != filters.RoleLocal {
+				return s.Fault(key, fmt.Sprintf("%s has %q; allowed: mx, submission, local", key, r))
+			}
+		}
+	}
 	f.keys = map[string][]sign.Key{}
 	for _, k := range site.DKIMKeys {
 		key, err := sign.Load(k.Domain, k.Selector, k.Path)

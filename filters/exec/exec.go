@@ -179,7 +179,7 @@ func environment(e *filters.Event) []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TMPDIR=" + os.TempDir()}
 	for _, v := range [][2]string{
 		{"SESSION", e.Session}, {"QUEUE_ID", e.Message.ID}, {"ROLE", e.Role}, {"CLIENT_NAME", e.ClientName}, {"LOGIN", e.Login}, {"HELO", e.Helo},
-		{"SENDER", e.Sender}, {"RECIPIENTS", strings.Join(e.Recipients, "\n")}, {"TLS", e.TLSVersion}, {"SCORE", strconv.FormatFloat(e.Score, 'f', 2, 64)},
+		{"SENDER", e.Sender}, {"RECIPIENTS", fitting(e.Recipients)}, {"RECIPIENT_COUNT", strconv.Itoa(len(e.Recipients))}, {"TLS", e.TLSVersion}, {"SCORE", strconv.FormatFloat(e.Score, 'f', 2, 64)},
 	} {
 		env = append(env, v[0]+"="+strings.ReplaceAll(v[1], "\x00", ""))
 	}
@@ -187,6 +187,24 @@ func environment(e *filters.Event) []string {
 		env = append(env, "CLIENT_ADDRESS="+e.Client.Addr().Unmap().String())
 	}
 	return env
+}
+
+// maxVariable bounds RECIPIENTS: the kernel refuses to start a command with a variable of 32 pages (execve(2)).
+const maxVariable = 120_000
+
+// fitting joins as many recipients as there is room for.
+func fitting(rcpts []string) string {
+	var b strings.Builder
+	for i, r := range rcpts {
+		if b.Len()+1+len(r) > maxVariable {
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(r)
+	}
+	return b.String()
 }
 
 // answer takes one line of what a command prints.
