@@ -84,7 +84,8 @@ func (d *delivery) applyPolicies(ctx context.Context, host string, pol *policy) 
 			return bad
 		}
 	}
-	if notName != nil && !x.Named() && !free {
+	// An exchanger that is named by its address is no reason not to ask the domain: whoever forges an MX record could do that.
+	if _, isLiteral := literal(x.Domain); !isLiteral && !x.Named() && !free {
 		if bad := d.applySTS(ctx, host, pol); bad != nil {
 			return bad
 		}

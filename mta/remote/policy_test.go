@@ -197,6 +197,24 @@ func TestWhatDANEAndMTASTSAskFor(t *testing.T) {
 	}
 }
 
+func TestAnExchangerNamedByItsAddressIsHeldAgainstTheDomainsPolicy(t *testing.T) {
+	for _, c := range []struct{ domain, record, sts, want string }{
+		{"far.test", "far.test. 60 IN MX 10 192.0.2.1.", enforce, "deferred 451 4.7.5"}, // a forged record
+		{"far.test", "far.test. 60 IN MX 10 192.0.2.1.", tested, "delivered 250 2.0.0 by 192.0.2.1"},
+		{"far.test", "far.test. 60 IN MX 10 192.0.2.1.", "", "delivered 250 2.0.0 by 192.0.2.1"},
+		{"[192.0.2.1]", "other.test. 60 IN A 192.0.2.1", enforce, "delivered 250 2.0.0 by 192.0.2.1"}, // no domain, no policy
+	} {
+		n := newNetwork(t, c.record)
+		s := n.host("192.0.2.1", &mtatest.Sink{})
+		n.opt.STS = policies{"far.test": c.sts, "[192.0.2.1]": c.sts}
+		got := n.send(c.domain, "x@"+c.domain)
+		n.expect(c.domain+" "+c.sts, got, c.want)
+		if got[0].Status != mta.Delivered && len(s.Commands()) > 0 {
+			t.Errorf("%s: the host heard %q", c.domain, s.Commands())
+		}
+	}
+}
+
 func TestSmartHostsAndDANE(t *testing.T) {
 	certs, stranger := mtatest.NewCerts(t, "smart.test"), mtatest.NewCerts(t, "smart.test")
 	for _, c := range []struct {
