@@ -70,9 +70,17 @@ func (d *delivery) outcome(p peer, state *tls.ConnectionState, stage string, r m
 	return o
 }
 
+// maxWords bounds what is kept of a reply, in octets. It is written down and reported for each recipient: a host with much
+// to say must not make a report of many megabytes out of a small message.
+const maxWords = 2000
+
 // words carries the remote's reply over; package smtp has made it printable.
 func words(s mta.Status, r mta.Reply) mta.Outcome {
-	return mta.Outcome{Status: s, Code: r.Code, Enhanced: r.Enhanced, Text: strings.ReplaceAll(r.Text, "\n", " ")}
+	text := strings.ReplaceAll(r.Text, "\n", " ")
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + " ..."
+	}
+	return mta.Outcome{Status: s, Code: r.Code, Enhanced: r.Enhanced, Text: text}
 }
 
 // settle gives a recipient its outcome.

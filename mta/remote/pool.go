@@ -149,6 +149,10 @@ func (d *delivery) reuse(ctx context.Context, group []string) {
 				break
 			}
 			s.Bind(ctx)
+			if !s.Quiet() {
+				s.Close()
+				continue
+			}
 			d.use(ctx, s)
 		}
 	}

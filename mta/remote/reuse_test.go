@@ -413,3 +413,63 @@ func TestLMTPServerThatIsNotThere(t *testing.T) {
 		t.Errorf("the sender is told %q, the log %v", got[0].Text, got[0].Cause)
 	}
 }
+
+// caught is a listener that shows the connections it has accepted.
+type caught struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (l caught) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.conns <- c
+	}
+	return c, err
+}
+
+func TestWhatAServerSaysUnaskedIsNoReplyToTheNextMessage(t *testing.T) {
+	const more = "550 5.1.1 no such user"
+	for _, late := range []bool{false, true} { // when the connection waits already
+		n := newNetwork(t, "d.test. 60 IN MX 10 a.test.", "e.test. 60 IN MX 10 a.test.", "a.test. 60 IN A 192.0.2.1")
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire := caught{l, make(chan net.Conn, 9)}
+		s := &mtatest.Sink{Extensions: []string{"PIPELINING"}, On: func(cmd string) string {
+			if cmd == "END" && !late {
+				return "250 2.0.0 taken\r\n" + more
+			}
+			return ""
+		}}
+		s.StartOn(t, wire)
+		n.ports[netip.MustParseAddr("192.0.2.1")] = s.Addr()
+		c := n.keep()
+		for _, domain := range []string{"d.test", "e.test"} {
+			out, _ := n.with(c, domain, "x@"+domain)
+			n.expect(fmt.Sprintf("%s, late %v", domain, late), out, "delivered 250 2.0.0 by a.test")
+			if late {
+				fmt.Fprint(<-wire.conns, more+"\r\n")
+			}
+		}
+		if s.Conns() != 2 || len(s.Messages()) != 2 {
+			t.Errorf("late %v: %d messages over %d connections, want 2 over 2", late, len(s.Messages()), s.Conns())
+		}
+	}
+}
+
+func TestTheWordsOfAServerAreBounded(t *testing.T) {
+	n := newNetwork(t, "d.test. 60 IN A 192.0.2.1")
+	n.host("192.0.2.1", &mtatest.Sink{On: func(c string) string {
+		if strings.HasPrefix(c, "RCPT") {
+			return strings.Repeat("550-5.1.1 "+strings.Repeat("ä", 200)+"\r\n", 100) + "550 5.1.1 end"
+		}
+		return ""
+	}})
+	out := n.send("d.test", "x@d.test")
+	n.expect("outcome", out, "failed 550 5.1.1 by d.test")
+	if len(out[0].Text) > 2100 || !strings.HasPrefix(out[0].Text, "äää") || !strings.HasSuffix(out[0].Text, "ä ...") {
+		t.Errorf("%d octets: %q", len(out[0].Text), out[0].Text)
+	}
+}

@@ -22,6 +22,7 @@ func TestLMTPGivesEachRecipientItsReply(t *testing.T) {
 		{"a reply that is none", map[string]string{"END <c": "354 go on"}, "end of data 250, end of data 354, end of data unknown", false},
 		{"broken off", map[string]string{"END <c": mtatest.Drop}, "end of data 250, end of data unknown, end of data unknown", false},
 		{"421 in between", map[string]string{"END <c": "421 bye"}, "end of data 250, end of data 421, end of data 250", false},
+		{"a reply too many", map[string]string{"END <d": "250 ok\r\n550 5.1.1 of nobody"}, "end of data 250, end of data 250, end of data 250", false},
 		{"the data of nobody", map[string]string{"RCPT": "550 no", "DATA": "354 fine"}, "RCPT 550, RCPT 550, RCPT 550", false},
 		{"data refused", map[string]string{"DATA": "451 later"}, "DATA 451, DATA 451, DATA 451", true},
 	} {

@@ -80,7 +80,8 @@ func (c *Client) Send(m Message) (results []Result, usable bool, err error) {
 			_ = errors.As(err, &r.Reply)
 		}
 	}
-	return t.results, err == nil && !t.closing, nil
+	// What came without being asked for would be taken for the reply to the next transaction's commands.
+	return t.results, err == nil && !t.closing && c.br.Buffered() == 0, nil
 }
 
 func (c *Client) check(m Message) error {
