@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -126,7 +127,21 @@ func (d *delivery) addrs(ctx context.Context, host string) ([]netip.Addr, error)
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip.Unmap()}, nil
 	}
-	return d.opt.Resolver.Addrs(ctx, host, d.opt.IPv6)
+	list, err := d.opt.Resolver.Addrs(ctx, host, d.opt.IPv6)
+	if err != nil {
+		return nil, err
+	}
+	if list = slices.DeleteFunc(slices.Clone(list), ofNoHost); len(list) == 0 {
+		return nil, fmt.Errorf("no address of %s is one of a host: %w", host, dns.ErrNoData)
+	}
+	return list, nil
+}
+
+// ofNoHost says that an address is not one of another host, whatever the name service says: the kernel takes the
+// unspecified one for this host.
+func ofNoHost(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // noAddress is a failure only where the recipient's domain says so for good, not for a host of our own configuration.

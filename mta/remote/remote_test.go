@@ -123,6 +123,9 @@ func TestDomainsThatTakeNoMail(t *testing.T) {
 		"ours.test. 60 IN MX 10 OUR.test.", "ours.test. 60 IN MX 20 b.test.",
 		"oursbyaddr.test. 60 IN MX 10 alias.test.", "alias.test. 60 IN A 192.0.2.99",
 		"b.test. 60 IN A 192.0.2.2",
+		"here.test. 60 IN MX 10 any4.test.", "any4.test. 60 IN A 0.0.0.0", "here.test. 60 IN MX 10 any6.test.", "any6.test. 60 IN AAAA ::",
+		"many.test. 60 IN A 224.0.0.1", "many.test. 60 IN A 255.255.255.255",
+		"some.test. 60 IN A 0.0.0.0", "some.test. 60 IN A 192.0.2.3",
 	)
 	n.zone.Rcode("slow.test", wire.RcodeServerFailure)
 	n.zone.Rcode("fail.test", wire.RcodeServerFailure)
@@ -136,9 +139,15 @@ func TestDomainsThatTakeNoMail(t *testing.T) {
 		{"fail.test", "deferred 451 4.4.3"},
 		{"ours.test", "deferred 451 4.3.5"},
 		{"oursbyaddr.test", "deferred 451 4.3.5"},
+		{"here.test", "failed 550 5.4.4"},
+		{"many.test", "failed 550 5.4.4"},
 		{"b.test", "deferred 451 4.4.1"},
+		{"some.test", "deferred 451 4.4.1"},
 	} {
 		n.expect(c.domain, n.send(c.domain, "x@"+c.domain), c.want)
+	}
+	if got := strings.Join(n.dials, " "); got != "192.0.2.2 192.0.2.3" {
+		t.Errorf("connections to %s", got)
 	}
 }
 
