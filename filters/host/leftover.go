@@ -11,12 +11,13 @@ import (
 // killRounds bounds how often is looked for processes that were started meanwhile.
 const killRounds = 5
 
-// killSession ends all processes of a session, whose leader may have ended: what a filter has started, in whatever process
-// groups. Mostly there is nobody left.
-func killSession(id int) {
+// killStarted ends what a filter has started and left behind, in whatever process groups: it has the folder of that
+// filter's process in its environment, which no other has. A session would be simpler to find, but Linux schedules the
+// processes of each session as one (sched(7), autogroup), and under load each call would wait for two turns.
+func killStarted(dir string) {
 	for range killRounds {
 		found := false
-		for _, pid := range inSession(id) {
+		for _, pid := range startedBy(dir) {
 			found = true
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by now
 		}
@@ -26,21 +27,17 @@ func killSession(id int) {
 	}
 }
 
-// inSession lists a session's processes that have not ended, as proc(5) has them.
-func inSession(id int) (pids []int) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+// startedBy lists the processes with that folder in their environment.
+func startedBy(dir string) (pids []int) {
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		return nil
 	}
-	for _, path := range stats {
+	variable := []byte("\x00TMPDIR=" + dir + "\x00")
+	for _, path := range all {
 		b, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		_, rest, _ := bytes.Cut(b[bytes.LastIndexByte(b, ')')+1:], []byte(" ")) // the name before may hold anything
-		f := bytes.Fields(rest)                                                 // state, ppid, pgrp, session
-		if len(f) < 4 || string(f[3]) != strconv.Itoa(id) || f[0][0] == 'Z' || f[0][0] == 'X' {
-			continue
+		if err != nil || !bytes.Contains(append([]byte{0}, b...), variable) {
+			continue // it has ended, or is somebody else's
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
 			pids = append(pids, pid)

@@ -129,7 +129,7 @@ func (o *Options) command(name, real, dir string) *exec.Cmd {
 	}
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + dir, "TMPDIR=" + dir, plugin.EnvUnixSocketDir + "=" + dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
@@ -265,7 +265,8 @@ func (p *process) end() {
 		}
 		t.Stop()
 		if p.pid > 1 {
-			killSession(p.pid)
+			_ = syscall.Kill(-p.pid, syscall.SIGKILL) // its group; mostly there is nobody left
+			killStarted(p.dir)
 		}
 	}
 	_ = os.RemoveAll(p.dir)
