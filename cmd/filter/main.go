@@ -19,6 +19,7 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/dnsbl"
 	"github.com/posthouse-mail/posthouse/filters/exec"
 	"github.com/posthouse-mail/posthouse/filters/greylist"
+	"github.com/posthouse-mail/posthouse/filters/milter"
 	"github.com/posthouse-mail/posthouse/filters/policy"
 	"github.com/posthouse-mail/posthouse/filters/rspamd"
 	"github.com/posthouse-mail/posthouse/filters/spf"
@@ -33,6 +34,7 @@ func bundled(version string) map[string]filters.Filter {
 		"dnsbl":    &dnsbl.Filter{Version: version},
 		"dmarc":    &dmarc.Filter{Version: version},
 		"exec":     &exec.Filter{Version: version},
+		"milter":   &milter.Filter{Version: version},
 		"policy":   &policy.Filter{Version: version},
 		"rspamd":   &rspamd.Filter{Version: version},
 		"greylist": &greylist.Filter{Version: version},
@@ -42,17 +44,21 @@ func bundled(version string) map[string]filters.Filter {
 
 func main() {
 	all := bundled(version())
-	f, ok := all[filepath.Base(os.Args[0])]
+	name := filepath.Base(os.Args[0])
+	f, ok := all[name]
+	if !ok && strings.HasPrefix(name, "milter-") { // one of several, each with its own settings
+		f, ok = &milter.Filter{Version: version(), Name: name}, true
+	}
 	if !ok && len(os.Args) > 1 && os.Args[1] == "run" { // for posthouse filter run
 		os.Exit(run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if !ok {
 		var names []string
-		for name := range all {
-			names = append(names, name)
+		for n := range all {
+			names = append(names, n)
 		}
 		slices.Sort(names)
-		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s\n", filepath.Base(os.Args[0]), strings.Join(names, ", "))
+		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s, milter-NAME\n", name, strings.Join(names, ", "))
 		os.Exit(exitUsage)
 	}
 	filters.Serve(f)
