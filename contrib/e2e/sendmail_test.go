@@ -186,6 +186,48 @@ func TestSendmailKnowsItsCaller(t *testing.T) {
 	}
 }
 
+// TestTheSystemsOwnProgramsSendThroughSendmail: those that call /usr/sbin/sendmail and nothing else. Each has ours there, in a mount
+// namespace of its own.
+func TestTheSystemsOwnProgramsSendThroughSendmail(t *testing.T) {
+	needRoot(t)
+	need(t, "unshare")
+	if _, err := os.Stat("/usr/sbin/sendmail"); err != nil {
+		lacking(t, "a program to mount ours over: %v", err)
+	}
+	s := startSender(t)
+	const place = `set -e; mount --make-rprivate /; mount --bind "$0" /usr/sbin/sendmail; `
+	ours := func(script string) *exec.Cmd {
+		return exec.Command("unshare", "--mount", "sh", "-c", place+script, s.sendmail)
+	}
+	t.Run("cron", func(t *testing.T) {
+		need(t, "cron")
+		cron := ours(`for d in /run /var/spool/cron/crontabs /etc/cron.d; do mount -t tmpfs none $d; done; mount --bind /dev/null /etc/crontab
+			printf 'MAILTO=bob\n@reboot echo hello; echo .; echo more\n' >/var/spool/cron/crontabs/root; chmod 600 /var/spool/cron/crontabs/root; exec cron -f`)
+		if err := cron.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cron.Process.Kill(); _ = cron.Wait() }()
+		text := ""
+		eventually(t, func() error {
+			for _, f := range s.files("bob") {
+				if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "\nSubject: Cron <root@") {
+					text = string(b)
+					return nil
+				}
+			}
+			return fmt.Errorf("no mail of cron's")
+		})
+		wantIn(t, text, "From: root@here.test (Cron Daemon)\n", "To: bob@here.test\n", "\nhello\n.\nmore\n")
+	})
+	t.Run("logwatch", func(t *testing.T) {
+		need(t, "logwatch")
+		if out, err := ours(`exec logwatch --output mail --mailto bob@here.test --range all --service zz-network --service zz-sys --hostname here.test`).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		wantIn(t, s.want(t, "bob", "Logwatch for here.test (Linux)"), "To: bob@here.test\n", "From: root@here.test\n", " Logwatch End ")
+	})
+}
+
 // TestProgramsSendThroughSendmail: those that have no SMTP of their own.
 func TestProgramsSendThroughSendmail(t *testing.T) {
 	s := startSender(t)
