@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
@@ -17,10 +19,20 @@ import (
 func newMailboxQuota(run mailboxRun) *cobra.Command {
 	cmd := &cobra.Command{Use: "quota ADDRESS...", Short: "Show what mailboxes may hold and what is counted of them", Args: cobra.MinimumNArgs(1)}
 	recount := cmd.Flags().Bool("recount", false, "count the messages, and write the quota file anew")
+	set := cmd.Flags().String("set", "", "give the users this quota, a `SIZE` as in 2GB; 0 is any amount, and default what the configuration says")
+	cmd.MarkFlagsMutuallyExclusive("set", "recount")
 	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		all, err := boxes(cfg, args)
 		if err != nil {
 			return err
+		}
+		if *set != "" {
+			if err := setQuota(cmd.Context(), cfg, all, *set); err != nil {
+				return err
+			}
+			if all, err = boxes(cfg, args); err != nil {
+				return err
+			}
 		}
 		for _, b := range all {
 			if *recount {
@@ -37,6 +49,23 @@ func newMailboxQuota(run mailboxRun) *cobra.Command {
 		return nil
 	})
 	return cmd
+}
+
+// setQuota writes users' quotas into the users file.
+func setQuota(ctx context.Context, cfg *config.Config, all []box, size string) error {
+	if size == "default" {
+		size = ""
+	} else if err := new(config.Size).UnmarshalText([]byte(size)); err != nil {
+		return &codedError{exitUsage, fmt.Errorf("--set %w, or default", err)}
+	}
+	return directory.Update(ctx, cfg.Users.File, func(l *directory.Lines) error {
+		for _, b := range all {
+			if err := l.Set(b.User, "quota", size); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // quotaLine says what a mailbox may hold, what it does, and what the quota file says.

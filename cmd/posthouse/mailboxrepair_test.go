@@ -161,6 +161,19 @@ func TestMailboxQuotaRecounts(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(b), "1024S\n") || !strings.HasSuffix(string(b), " 1\n") {
 		t.Errorf("got %q, %v", b, err)
 	}
+	if out := m.run(0, "", "quota", "--set", "2KB", "alice@example.org", "bob@example.org"); strings.Count(out, " of 2KB (") != 2 {
+		t.Errorf("set: got %q", out)
+	}
+	if out := m.run(0, "", "quota", "--set", "default", "Bob@example.org"); out != "bob@example.org: 0 messages, 0 octets, no quota\n" {
+		t.Errorf("set to the default: got %q", out)
+	}
+	m.run(0, "", "quota", "--set", "1KB", "alice@example.org")
+	if users, err := os.ReadFile(filepath.Join(filepath.Dir(m.conf), "users")); err != nil || string(users) != "alice@example.org quota=1KB\nbob@example.org\n" {
+		t.Errorf("got the users file %q, %v", users, err)
+	}
+	if out := m.run(64, "", "quota", "--set", "much", "alice@example.org"); !strings.Contains(out, `--set "much" is no size`) {
+		t.Errorf("no size: got %q", out)
+	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,29 @@ func (l *Lines) SetVerifiers(a mta.Address, verifiers ...string) error {
 	return nil
 }
 
+// Set gives a user's key another value, and takes it out where the value is empty. ErrUnknown if there is no such user.
+func (l *Lines) Set(a mta.Address, key, value string) error {
+	i, err := l.find(a)
+	if err != nil {
+		return err
+	}
+	fields, err := splitLine(strings.TrimSuffix(l.all[i], "\n"))
+	if err != nil {
+		return err
+	}
+	fields = slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, key+"=") })
+	if value != "" {
+		fields = append(fields, key+"="+value)
+	}
+	line := strings.Join(fields, " ")
+	if _, err := parseLine(line); err != nil {
+		return err
+	}
+	l.all[i] = line + "\n"
+	l.changed = true
+	return nil
+}
+
 // Remove takes a user's line out; ErrUnknown if there is no such user.
 func (l *Lines) Remove(a mta.Address) error {
 	i, err := l.find(a)
