@@ -95,62 +95,6 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 	}
 }
 
-// TestAFullMailboxRefusesMail fills a mailbox until queue-runner tells smtpd, and makes room by POP3.
-func TestAFullMailboxRefusesMail(t *testing.T) {
-	t.Parallel()
-	i := newInstance(t, options{users: []string{"alice", "bob"}, more: "[mailboxes]\nquota = \"20KB\"\nquota_full = \"552\"\n"})
-	i.startAll()
-	letter := []byte("Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 100))
-	send := func() (id string, refused bool) {
-		t.Helper()
-		c, err := helloSMTP(i.mx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.close()
-		if _, err := c.cmd("250", "MAIL FROM:<alice@here.test> SIZE=%d", len(letter)); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := c.cmd("", "RCPT TO:<bob@here.test>")
-		if err != nil || !strings.HasPrefix(answer, "250") {
-			if answer != "552 5.2.2 The mailbox is full" {
-				t.Fatalf("got %q, %v, want 552 5.2.2", answer, err)
-			}
-			return "", true
-		}
-		if _, err := c.cmd("354", "DATA"); err != nil {
-			t.Fatal(err)
-		}
-		answer, err = c.cmd("250", "%s.", letter)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return queuedAs.FindStringSubmatch(answer)[1], false
-	}
-	for range 2 {
-		id, refused := send()
-		if refused {
-			t.Fatal("a mailbox with room is full")
-		}
-		i.delivered(id, "bob")
-	}
-	id, _ := send() // nobody knows yet
-	i.queue.await(t, `event=failed id=`+id+` to=<bob@here.test> reply="552 5.2.2 the mailbox is full"`)
-	eventually(t, func() error {
-		if id, refused := send(); !refused {
-			return fmt.Errorf("%s was taken", id)
-		}
-		return nil
-	})
-	status, out := i.posthouse("", "mailbox", "list", "-c", i.conf)
-	if status != 0 || !regexp.MustCompile(`bob@here\.test +\d +\d+ +20KB +\d+% `).MatchString(out) {
-		t.Errorf("mailbox list: status %d\n%s", status, out)
-	}
-	if status, out := i.posthouse("", "mailbox", "repair", "-c", i.conf); status != 0 {
-		t.Errorf("mailbox repair: status %d\n%s", status, out)
-	}
-}
-
 // helloSMTP is dialSMTP, and EHLO.
 func helloSMTP(addr string) (*smtpConn, error) {
 	c, err := dialSMTP(addr)
