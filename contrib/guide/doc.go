@@ -1,0 +1,2 @@
+// Package guide is for its test alone: it holds what the guide shows against the program.
+package guide
