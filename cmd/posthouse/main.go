@@ -22,7 +22,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -36,6 +36,6 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		fmt.Fprintf(errOut, "posthouse: %v\n", err)
 		return coded.ExitCode()
 	}
-	fmt.Fprintf(errOut, "posthouse: %v\nTry 'posthouse --help'.\n", err)
+	fmt.Fprintf(errOut, "posthouse: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 	return exitUsage
 }
