@@ -190,6 +190,8 @@ func (c *certs) put(ready bool) error {
 		leaf, changed, err := acme.Install(t, c.state(), c.cfg.ACME.Output, place, time.Now())
 		switch {
 		case ready && errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist):
+			all = errors.Join(all, fmt.Errorf("certificate for %s: none was obtained yet; posthouse cert status says why", t.Names[0]))
 		case err != nil:
 			err = fmt.Errorf("certificate for %s: %w", t.Names[0], err)
 			log.CertificateFailed(t.Names[0], err)
