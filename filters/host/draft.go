@@ -14,7 +14,8 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/message"
 )
 
-// maxPrepend bounds what stands in front of a content in its envelope; a header that needs more makes a new content.
+// maxPrepend bounds what stands in front of a content in its envelope; a header that needs more makes a new content. So does
+// one with octets that are not UTF-8: an envelope is JSON.
 const maxPrepend = 64 << 10
 
 // draft is a message while filters edit it. What they change is in it alone until finish.
@@ -136,7 +137,7 @@ func (d *draft) finish(env *mta.Envelope) (io.ReadCloser, error) {
 	if d.eight {
 		env.Body = mta.Body8BitMIME
 	}
-	if len(prepend) > maxPrepend {
+	if len(prepend) > maxPrepend || prepend != utf8(prepend) {
 		env.Prepend, env.Cut = "", nil
 		return replaced{message.NewReader(prepend, cuts, r, d.base.size), r}, nil
 	}

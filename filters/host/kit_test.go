@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -219,6 +220,7 @@ func (s *site) message(f *host.Session, e *mta.Event, content string) result {
 		}
 	}
 	v, again := f.Message(ctx, e, env, mem, path)
+	env = spooled(s.t, env)
 	if again != nil {
 		b, err := io.ReadAll(again)
 		if err != nil {
@@ -232,6 +234,20 @@ func (s *site) message(f *host.Session, e *mta.Event, content string) result {
 		s.t.Fatal(err)
 	}
 	return result{v, env, out.String()}
+}
+
+// spooled is an envelope as the spool gives it back.
+func spooled(t testing.TB, env *mta.Envelope) *mta.Envelope {
+	t.Helper()
+	b, err := json.Marshal(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &mta.Envelope{}
+	if err := json.Unmarshal(b, back); err != nil {
+		t.Fatal(err)
+	}
+	return back
 }
 
 // wantRendered compares a message with what it was to become.
