@@ -560,3 +560,36 @@ func TestAgainstAnIndependentServer(t *testing.T) {
 		t.Errorf("the peer saw the login %q", p.user)
 	}
 }
+
+func TestNothingCountsThatIsSaidBeforeTheEndOfTheData(t *testing.T) {
+	for _, c := range []struct{ data, want string }{
+		{"354 go on\r\n250 2.0.0 taken already", "end of data lost"},
+		{"354 go on\r\n552 5.3.4 no", "end of data 552"},
+		{"354 go on\r\n421 4.3.2 bye", "end of data 421"},
+	} {
+		for _, lmtp := range []bool{false, true} {
+			s := (&mtatest.Sink{LMTP: lmtp, On: part(map[string]string{"DATA": c.data})}).Start(t, "")
+			conn, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			open := smtpc.New
+			if lmtp {
+				open = smtpc.NewLMTP
+			}
+			cl := open(t.Context(), conn, "client.test", smtpc.Timeouts{})
+			if err := cl.Hello(); err != nil {
+				t.Fatal(err)
+			}
+			results, usable, err := cl.Send(message(text, "b@far.test"))
+			if got := show(results); err != nil || usable || got != c.want || errors.Is(results[0].Err, smtpc.ErrUnknown) {
+				t.Errorf("%q: got %s (%v), usable %v; want %s", c.data, got, results[0].Err, usable, c.want)
+			}
+			cl.Close()
+			s.Close()
+			if len(s.Messages()) > 0 {
+				t.Errorf("%q: the message was ended", c.data)
+			}
+		}
+	}
+}

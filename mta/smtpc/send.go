@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dot"
+	"github.com/posthouse-mail/posthouse/mta/smtp"
 )
 
 // Why a transaction was not begun: the server does not offer what the message needs. The connection is still good.
@@ -283,6 +284,9 @@ func (t *transaction) content() error {
 		}
 		return t.words(err)
 	}
+	if t.c.br.Buffered() > 0 || t.c.tls == nil && !t.c.Quiet() { // what TLS has sent may be no reply
+		return t.early()
+	}
 	if err := w.Close(); err != nil {
 		return t.words(fmt.Errorf("%w: %w", ErrUnknown, err))
 	}
@@ -303,6 +307,19 @@ func (t *transaction) content() error {
 		return err
 	}
 	return nil
+}
+
+// early is for a server that did not wait for the end of the data, which it does not get then: it refuses the message, or
+// is going away. One that takes what it has not seen does not know what it is doing.
+func (t *transaction) early() error {
+	r, err := t.read(t.c.to.Quit)
+	if err != nil {
+		return err
+	}
+	if r.Code/100 == 2 {
+		return fmt.Errorf("%w: %s before the end of the data", smtp.ErrBadReply, r)
+	}
+	return refusal(r)
 }
 
 // each reads one reply for each recipient that was accepted, in their order (RFC 2033 4.2).
