@@ -5,11 +5,14 @@ import (
 	"sync"
 )
 
-// bounded is a listener that lets so many connections be open at once; more wait in the kernel's queue.
+// bounded is a listener that lets so many connections be open at once; more wait in the kernel's queue. Those who may
+// list only have a part of the places, and are sent away when it is taken: they must not keep the operator out.
 type bounded struct {
 	net.Listener
-	free chan struct{}
-	done <-chan struct{}
+	free   chan struct{}
+	others chan struct{}
+	may    func(uid int) bool
+	done   <-chan struct{}
 }
 
 func (b *bounded) Accept() (net.Conn, error) {
@@ -18,23 +21,40 @@ func (b *bounded) Accept() (net.Conn, error) {
 	case <-b.done:
 		return nil, net.ErrClosed
 	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.free
-		return nil, err
+	for {
+		nc, err := b.Listener.Accept()
+		if err != nil {
+			<-b.free
+			return nil, err
+		}
+		c := &counted{Conn: nc, uid: uidOf(nc), places: []<-chan struct{}{b.free}}
+		if b.may(c.uid) {
+			return c, nil
+		}
+		select {
+		case b.others <- struct{}{}:
+			c.places = append(c.places, b.others)
+			return c, nil
+		default:
+			_ = nc.Close()
+		}
 	}
-	return &counted{Conn: c, free: b.free}, nil
 }
 
-// counted is a connection that gives its place back when it is closed.
+// counted is a connection that gives its places back when it is closed.
 type counted struct {
 	net.Conn
-	free <-chan struct{}
-	once sync.Once
+	uid    int // of who is at the other end
+	places []<-chan struct{}
+	once   sync.Once
 }
 
 // Close closes the connection.
 func (c *counted) Close() error {
-	c.once.Do(func() { <-c.free })
+	c.once.Do(func() {
+		for _, p := range c.places {
+			<-p
+		}
+	})
 	return c.Conn.Close()
 }

@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -15,34 +13,31 @@ import (
 const nobody = -1
 
 // uidOf asks the kernel who is at the other end of a Unix socket.
-func uidOf(nc net.Conn) (int, error) {
-	if c, ok := nc.(*counted); ok {
-		nc = c.Conn
-	}
+func uidOf(nc net.Conn) int {
 	uc, ok := nc.(*net.UnixConn)
 	if !ok {
-		return nobody, errors.New("peer credentials: not a unix socket")
+		return nobody
 	}
 	raw, err := uc.SyscallConn()
 	if err != nil {
-		return nobody, fmt.Errorf("peer credentials: %w", err)
+		return nobody
 	}
 	var cred *unix.Ucred
 	var gerr error
 	err = raw.Control(func(fd uintptr) { cred, gerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, gerr); err != nil {
-		return nobody, fmt.Errorf("peer credentials: %w", err)
+	if err != nil || gerr != nil {
+		return nobody
 	}
-	return int(cred.Uid), nil
+	return int(cred.Uid)
 }
 
 type peerKey struct{}
 
 // connContext keeps with a connection who is at its other end.
 func connContext(ctx context.Context, nc net.Conn) context.Context {
-	uid, err := uidOf(nc)
-	if err != nil {
-		uid = nobody
+	uid := nobody
+	if c, ok := nc.(*counted); ok {
+		uid = c.uid
 	}
 	return context.WithValue(ctx, peerKey{}, uid)
 }

@@ -24,7 +24,9 @@ const (
 // Bounds of what askers may cost.
 const (
 	maxConns   = 64
-	maxLists   = 4 // at once; others wait
+	maxOthers  = 48 // ... of those who may list only
+	maxLists   = 4  // at once; more wait
+	otherLists = 3
 	headerTime = 10 * time.Second
 	idleTime   = time.Minute
 	writeTime  = 30 * time.Second // for each piece of an answer
@@ -37,12 +39,13 @@ type Server struct {
 	spool    Spool
 	schedule Schedule
 	lists    chan struct{}
+	others   chan struct{}      // lists of those who may list only
 	may      func(uid int) bool // do all
 }
 
 // NewServer returns a Server for a spool and the schedule over it.
 func NewServer(s Spool, sc Schedule) *Server {
-	return &Server{spool: s, schedule: sc, lists: make(chan struct{}, maxLists), may: mayAll}
+	return &Server{spool: s, schedule: sc, lists: make(chan struct{}, maxLists), others: make(chan struct{}, otherLists), may: mayAll}
 }
 
 // Serve answers on ln until ctx ends, and closes it.
@@ -54,7 +57,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
 	defer stop()
-	err := h.Serve(&bounded{Listener: ln, free: make(chan struct{}, maxConns), done: ctx.Done()})
+	err := h.Serve(&bounded{
+		Listener: ln, free: make(chan struct{}, maxConns), others: make(chan struct{}, maxOthers), may: s.may, done: ctx.Done(),
+	})
 	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
 		return nil
 	}
@@ -117,12 +122,11 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	select {
-	case s.lists <- struct{}{}:
-		defer func() { <-s.lists }()
-	case <-r.Context().Done():
+	leave, ok := s.enter(r)
+	if !ok {
 		return
 	}
+	defer leave()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &patient{w: w, c: http.NewResponseController(w)}
 	e := json.NewEncoder(out)
@@ -130,6 +134,30 @@ func (s *Server) getQueue(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		_ = e.Encode(problem{err.Error()})
 	}
+}
+
+// enter waits until another list may be written; false: the asker has gone.
+func (s *Server) enter(r *http.Request) (leave func(), ok bool) {
+	lines := []chan struct{}{s.lists}
+	if !s.may(peer(r)) {
+		lines = []chan struct{}{s.others, s.lists}
+	}
+	var in []chan struct{}
+	leave = func() {
+		for _, l := range in {
+			<-l
+		}
+	}
+	for _, l := range lines {
+		select {
+		case l <- struct{}{}:
+			in = append(in, l)
+		case <-r.Context().Done():
+			leave()
+			return nil, false
+		}
+	}
+	return leave, true
 }
 
 func (s *Server) getMessage(w http.ResponseWriter, r *http.Request) {

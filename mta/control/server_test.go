@@ -3,10 +3,13 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -106,6 +109,77 @@ func TestMoreConnectionsThanPlacesWait(t *testing.T) {
 	if err := c.List(t.Context(), Filter{}, func(*Message) error { return nil }); err != nil {
 		t.Errorf("list after all have gone: %v", err)
 	}
+}
+
+// slow is a spool whose lists stand still until the end of the test, save the operator's.
+type slow struct {
+	bare
+	operator   *atomic.Bool
+	begun, end chan struct{}
+}
+
+func (s slow) Outstanding() []*spool.Message {
+	if !s.operator.Load() {
+		s.begun <- struct{}{}
+		<-s.end
+	}
+	return nil
+}
+
+func TestOthersDoNotKeepTheOperatorOut(t *testing.T) {
+	s := NewServer(bare{}, bare{})
+	var operator atomic.Bool
+	s.may = func(int) bool { return operator.Load() }
+	c := serve(t, s)
+	var idle []net.Conn
+	for range 4 * maxConns {
+		nc, err := net.Dial("unix", c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		idle = append(idle, nc)
+	}
+	if _, err := idle[len(idle)-1].Read(make([]byte, 1)); err != io.EOF { // all were looked at
+		t.Errorf("one too many: got %v, want EOF", err)
+	}
+	operator.Store(true)
+	if err := c.List(t.Context(), Filter{}, func(*Message) error { return nil }); err != nil {
+		t.Errorf("list: %v", err)
+	}
+}
+
+func TestSlowListsOfOthersDoNotKeepTheOperatorWaiting(t *testing.T) {
+	var operator atomic.Bool
+	asked := make(chan struct{}, 100)
+	sp := slow{operator: &operator, begun: make(chan struct{}, 2*maxLists), end: make(chan struct{})}
+	s := NewServer(sp, bare{})
+	s.may = func(int) bool {
+		defer func() { asked <- struct{}{} }()
+		return operator.Load()
+	}
+	c := serve(t, s)
+	all := func(*Message) error { return nil }
+	var lists sync.WaitGroup
+	for range 2 * maxLists {
+		lists.Go(func() {
+			if err := c.List(t.Context(), Filter{}, all); err != nil {
+				t.Errorf("list: %v", err)
+			}
+		})
+	}
+	for range 2 * 2 * maxLists { // at the door, and in line for a list
+		<-asked
+	}
+	for range otherLists {
+		<-sp.begun
+	}
+	operator.Store(true)
+	if err := c.List(t.Context(), Filter{}, all); err != nil {
+		t.Errorf("the operator's list: %v", err)
+	}
+	close(sp.end)
+	lists.Wait()
 }
 
 func TestAnAbsentServerIsNamed(t *testing.T) {
