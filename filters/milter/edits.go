@@ -6,16 +6,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/daemon"
 )
 
 const (
-	maxEdits = 1000 // what smtpd takes
-	maxLine  = 900  // of a field
+	maxEdits = 1000     // what smtpd takes
+	maxValue = 32 << 10 // octets of a field
+	maxLine  = 900
 )
 
 // finish ends the body, and takes the changes and the decision of the milter.
@@ -137,7 +136,7 @@ func address(s string) string {
 // fit is a value that a header can have, and the milter's own to the octet where that is one: it may be signed.
 func fit(value string) string {
 	value = strings.ReplaceAll(value, "\r\n", "\n")
-	good := utf8.ValidString(value) && !strings.ContainsFunc(value, func(r rune) bool { return r != '\t' && r != '\n' && unicode.IsControl(r) })
+	good := len(value) <= maxValue && !strings.Contains(value, "\r")
 	for i, line := range strings.Split(value, "\n") {
 		blank := strings.TrimSpace(line) == ""
 		good = good && len(line) <= maxLine && (i == 0 || !blank && (line[0] == ' ' || line[0] == '\t'))

@@ -247,6 +247,7 @@ func TestWhatAMilterChanges(t *testing.T) {
 		{"not our Received", packet('m', place(1, "received\x00\x00")), "-received[2]"},
 		{"a signature, to the octet", packet('i', place(1, "DKIM-Signature\x00  v=1; \n\tb=x\x00")), "+DKIM-Signature=  v=1; \n\tb=x"},
 		{"values that would break out", packet('h', "A\x00b\r\n\r\nbody\x00") + packet('h', "C\x00d\nX: y\x00") + packet('h', "E\x00\xff\r\x00"), "A=b\n\tbody+|C=d\n\tX: y+|E=??+"},
+		{"octets of any charset", packet('m', place(1, "Subject\x00Gr\xfc\xdfe\x00")), "Subject[1]=Gr\xfc\xdfe"},
 		{"the envelope", packet('e', "<n@far.test>\x00SIZE=5\x00") + packet('e', "<>\x00") + packet('+', "<d@here.test>\x00") + packet('2', "e@here.test\x00NOTIFY=NEVER\x00") + packet('-', "<b@here.test>\x00"),
 			"from=n@far.test|from=|+to=d@here.test|+to=e@here.test|-to=b@here.test"},
 		{"a body", packet('b', "new ") + packet('b', "") + packet('p', "") + packet('b', "body\r\n") + packet('h', "A\x00b\x00"), "body|A=b+"},

@@ -2,6 +2,7 @@ package milter
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,7 +47,10 @@ var (
 	bodyEnd   = command{code: 'E', stage: 5}
 )
 
-const noMacros = ^uint32(0)
+const (
+	noMacros  = ^uint32(0)
+	maxMacros = 100 // of a stage
+)
 
 // Commands without an answer.
 const (
@@ -119,18 +123,21 @@ func (s *session) negotiate() error {
 	return s.wantMacros(data[12:])
 }
 
+var errCut = errors.New("its list of macros is cut off")
+
 // wantMacros takes the macros that the milter wants, by their stages, in the place of those that all get.
 func (s *session) wantMacros(data []byte) error {
 	for len(data) > 0 {
 		if len(data) < 5 {
-			return fmt.Errorf("its list of macros is cut off")
+			return errCut
 		}
 		stage := binary.BigEndian.Uint32(data)
 		list, rest, ok := strings.Cut(string(data[4:]), "\x00")
 		if !ok {
-			return fmt.Errorf("its list of macros is cut off")
+			return errCut
 		}
-		s.wanted[stage] = strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
+		names := strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' || r == '\t' })
+		s.wanted[stage] = names[:min(len(names), maxMacros)]
 		data = []byte(rest)
 	}
 	return nil
