@@ -72,6 +72,7 @@ func (p person) deliver(ctx context.Context, d asuser.Delivery, m *letter) (mta.
 	case asuser.ToNothing:
 		return mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded by the recipient"}, nil
 	case asuser.ToMaildir:
+		d.Extension, d.Folder = "", "" // it names the folder itself
 		return p.intoMaildir(ctx, d, m, d.Target.Value), nil
 	case asuser.ToMailbox:
 		return p.intoMaildir(ctx, d, m, p.mailbox(d.Mailbox)), nil

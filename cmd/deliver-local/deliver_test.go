@@ -162,7 +162,9 @@ func TestAProgramThatHangsIsEnded(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
-	b, err := json.Marshal(delivery())
+	d := delivery()
+	d.Size = int64(len("Hello\n"))
+	b, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,7 @@ func TestOnce(t *testing.T) {
 	if got, _ := once(o, strings.NewReader(string(b)+"\nHello\n")); got.Status != mta.Delivered {
 		t.Errorf("got %+v, %v", got, got.Cause)
 	}
-	for name, in := range map[string]string{"nothing": "", "no JSON": "x\n", "no end": string(b), "a long line": strings.Repeat("x", maxHead+1) + "\n"} {
+	for name, in := range map[string]string{"nothing": "", "no JSON": "x\n", "no end": string(b), "a message cut short": string(b) + "\nHell", "one longer than it was": string(b) + "\nHello\n\n", "a long line": strings.Repeat("x", maxHead+1) + "\n"} {
 		if got, _ := once(o, strings.NewReader(in)); got.Status != mta.Deferred || got.Text != "the delivery was broken off" {
 			t.Errorf("%s: got %+v, want it deferred", name, got)
 		}

@@ -108,6 +108,9 @@ func once(o options, in io.Reader) (mta.Outcome, []asuser.Target) {
 		}
 		return out, nil
 	}
+	if m.size != d.Size {
+		return deferred("4.3.0", "the delivery was broken off", fmt.Errorf("got %d of %d octets", m.size, d.Size)), nil
+	}
 	if o.program {
 		return runProgram(context.Background(), o.args, append(environment(d), o.env...), "/", o.limit, m.reader()), nil
 	}

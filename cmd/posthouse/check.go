@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/route"
@@ -55,6 +59,7 @@ func check(path string, out, errOut io.Writer) error {
 	c.certificate()
 	c.renewal(time.Now())
 	c.users()
+	c.asUser()
 	c.aliases()
 	c.srs()
 	c.layout(path)
@@ -121,6 +126,9 @@ func (c *checker) users() {
 		needed = needed || d.Mailboxes == "virtual" && !d.Implicit
 	}
 	if !needed {
+		if c.read = len(c.cfg.SystemDomains()) > 0; c.read {
+			c.postmaster()
+		}
 		return
 	}
 	list, err := directory.List(c.cfg.Users.File)
@@ -150,7 +158,7 @@ func (c *checker) aliases() {
 // known is the users file as it was read for the check.
 type known struct{ *checker }
 
-func (k known) Lookup(_ context.Context, a mta.Address) (directory.User, error) {
+func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error) {
 	if k.byName == nil {
 		k.byName = map[string]directory.User{}
 		for _, u := range k.list {
@@ -161,11 +169,35 @@ func (k known) Lookup(_ context.Context, a mta.Address) (directory.User, error) 
 			k.byName[strings.ToLower(u.Address.Local)+"@"+domain] = u
 		}
 	}
+	if d := k.cfg.Domain(a.Domain); d != nil && d.Mailboxes == "system" {
+		return k.accounts().Lookup(ctx, a)
+	}
 	u, ok := k.byName[strings.ToLower(a.Local)+"@"+a.Domain]
 	if !ok {
 		return u, mta.ErrUnknownUser
 	}
 	return u, nil
+}
+
+// accounts are those of the machine.
+func (c *checker) accounts() directory.Machine {
+	return directory.Machine{File: &directory.File{}, Domains: c.cfg.SystemDomains(), MinUID: c.cfg.Mailboxes.SystemMinUID}
+}
+
+// asUser warns where there is nobody to deliver as another user.
+func (c *checker) asUser() {
+	if len(c.cfg.SystemDomains()) == 0 && len(c.cfg.Programs) == 0 {
+		return
+	}
+	socket := filepath.Join(c.cfg.Run, "as-user", asuser.SocketName)
+	if _, err := os.Stat(socket); err != nil {
+		c.warnings = append(c.warnings, fmt.Sprintf("mail for users of the machine, and for [programs], waits: %v; systemctl enable --now posthouse-as-user.socket", err))
+	}
+	for name, p := range c.cfg.Programs {
+		if _, err := user.Lookup(p.User); err != nil {
+			c.warnings = append(c.warnings, fmt.Sprintf("programs.%s.user: %v", name, err))
+		}
+	}
 }
 
 // postmaster warns where double bounces have no reader. An aliases file or a catch_all may name one: then there is
@@ -175,6 +207,11 @@ func (c *checker) postmaster() {
 	d := c.cfg.Domain(a.Domain)
 	if d == nil || d.Aliases != "" || d.CatchAll != "" || d.Mailboxes == "relay" {
 		return
+	}
+	if d.Mailboxes == "system" {
+		if _, err := c.accounts().Lookup(context.Background(), a); err == nil {
+			return
+		}
 	}
 	for _, u := range c.list {
 		if strings.EqualFold(u.Address.Local, a.Local) && c.cfg.Domain(u.Address.Domain) == d {

@@ -66,7 +66,7 @@ func TestCheckFollowsTheAliases(t *testing.T) {
 
 func TestCheckReadsTheAliases(t *testing.T) {
 	path := site(t, "alice@example.org {PLAIN}x\n", "aliases = \"DIR/aliases\"\n")
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "aliases"), []byte("info: alice\nno colon\nlists: |program\n"), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "aliases"), []byte("info: alice\nno colon\nlists: |/bin/program\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	status, out, errOut := command(t, "check", "-c", path)

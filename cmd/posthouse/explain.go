@@ -64,9 +64,11 @@ type ownDomain struct {
 // target is where the message goes for the address, or for a member of the alias that it is.
 type target struct {
 	Member      string `json:"address,omitempty"`
-	Decision    string `json:"decision"` // mailbox, alias, remote, discard, refused or deferred
+	Decision    string `json:"decision"` // mailbox, alias, remote, program, discard, refused or deferred
 	Login       string `json:"login,omitempty"`
-	Path        string `json:"path,omitempty"` // of the mailbox
+	Path        string `json:"path,omitempty"`    // of the mailbox
+	Account     string `json:"account,omitempty"` // of the machine, whose mailbox it is
+	Program     string `json:"program,omitempty"` // the name in [programs]
 	Folder      string `json:"folder,omitempty"`
 	Destination string `json:"destination,omitempty"`
 	Way         string `json:"way,omitempty"` // what gives the destination: mx, smart_host, or route and its domain
@@ -181,7 +183,7 @@ func (e *explainer) open() error {
 		return err
 	}
 	ro := route.FromConfig(c)
-	ro.Users = users
+	ro.Users = directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}
 	if c.SRS.Enabled {
 		if e.srs, err = sign.OpenSRS(layout.SRSFile(c)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
@@ -277,8 +279,13 @@ func (e *explainer) rewritten(x *explanation, r route.Explanation) {
 func (e *explainer) target(a mta.Address, d route.Decision) target {
 	t := target{Member: a.String(), Decision: d.Kind.String(), dest: d.Dest}
 	switch d.Kind {
+	case route.Program:
+		t.Program = d.Program
 	case route.Mailbox:
 		t.Login, t.Folder = d.Login.String(), d.Folder
+		if t.Account = d.System; t.Account != "" {
+			break
+		}
 		var err error
 		if t.Path, err = maildir.Path(e.cfg.Mailboxes.Path, d.Login); err != nil {
 			t.Cause = err.Error()

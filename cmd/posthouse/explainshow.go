@@ -77,7 +77,12 @@ func (t *target) goesTo(members int) string {
 	}
 	switch t.Decision {
 	case route.Mailbox.String():
+		if t.Account != "" {
+			return "the machine's user " + t.Account + ", and as ~/.forward says there" + prefixed(", extension ", t.Folder)
+		}
 		return "the mailbox of " + t.Login + prefixed(" at ", t.Path) + prefixed(", folder ", t.Folder) + cause
+	case route.Program.String():
+		return "the program " + t.Program + " of the configuration" + wayed(t.Way)
 	case route.Alias.String():
 		return count(members, "member")
 	case route.Remote.String():

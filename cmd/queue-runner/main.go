@@ -44,7 +44,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	if err != nil {
 		return err
 	}
-	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path), quotas: local.NewQuotas(durable.OS{})}
+	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path), quotas: local.NewQuotas(durable.OS{}), turns: newTurns()}
 	set, err := b.settings(c)
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type builder struct {
 	tls   *transport
 
 	quotas  *local.Quotas
+	turns   *turns // of deliveries to users of the machine
 	metrics *metrics
 	out     *remote.Client // of the last settings
 }
@@ -45,7 +46,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		return runner.Settings{}, b.fault("users.file", err)
 	}
 	ro := route.FromConfig(c)
-	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	ro.Users, ro.AliasError = directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}, b.log.AliasesRefused
 	srs, err := openSRS(c)
 	if err != nil {
 		return runner.Settings{}, b.fault("srs.enabled", err)
@@ -79,6 +80,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 		Local:    deliverer,
 		Search:   search,
 		Remote:   carrier{out},
+		System:   b.system(c),
 		Mailbox:  func(a mta.Address) (string, error) { return maildir.Path(template, a) },
 		Sign:     signs,
 		Rewrite:  rewriting(srs, router, c.Hostname),

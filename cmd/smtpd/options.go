@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/guard"
@@ -50,8 +52,10 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
 	}
+	helper := asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}
+	people := directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, Check: helper.Check}
 	ro := route.FromConfig(c)
-	ro.Users, ro.AliasError = users, b.log.AliasesRefused
+	ro.Users, ro.AliasError = people, b.log.AliasesRefused
 	if c.SRS.Enabled {
 		switch srs, err := sign.OpenSRS(layout.SRSFile(c)); {
 		case err != nil:
@@ -89,7 +93,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	b.tls.Store(certificates)
 	b.room.Store(room)
 	return smtpd.Options{
-		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: users, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: people, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: room.check, Full: room.full, FullBounces: c.Mailboxes.QuotaFull == "552", Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,

@@ -30,7 +30,13 @@ type daemon struct {
 // launch starts a program of ours in the foreground. Its end is waited for when the test is over at the latest.
 func launch(t testing.TB, name string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{name: name, cmd: exec.Command(filepath.Join(bin, name), args...), over: make(chan struct{}), changed: make(chan struct{})}
+	return launchProgram(t, name, filepath.Join(bin, name), args...)
+}
+
+// launchProgram is launch for a program that becomes ours.
+func launchProgram(t testing.TB, name, program string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{name: name, cmd: exec.Command(program, args...), over: make(chan struct{}), changed: make(chan struct{})}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive tests that are broken off
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {

@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/smtpd", "./cmd/queue-runner", "./cmd/pop3d", "./cmd/posthouse", "./cmd/sendmail", "./cmd/filter", "./cmd/filter-run")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/smtpd", "./cmd/queue-runner", "./cmd/pop3d", "./cmd/posthouse", "./cmd/sendmail", "./cmd/filter", "./cmd/filter-run", "./cmd/as-user", "./cmd/deliver-local")
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -23,6 +23,7 @@ type Delivery struct {
 	Mailbox   string      `json:"mailbox,omitempty"`   // the Maildir of who has no ~/.forward: "~/Maildir"
 	Target    Target      `json:"target,omitzero"`     // what an earlier Result named; the zero Target: ~/.forward decides
 	Look      bool        `json:"look,omitempty"`      // an earlier try may have delivered
+	Size      int64       `json:"size"`                // of the message, in octets: one that was cut short is not delivered
 }
 
 // Target is one entry of ~/.forward.

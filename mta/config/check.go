@@ -18,6 +18,7 @@ func (r *reader) check() {
 	r.checkMetrics()
 	r.checkQueue()
 	r.checkOutbound()
+	r.checkPrograms()
 	r.checkRoutes()
 	r.checkFilters()
 	r.checkACME()
@@ -179,7 +180,9 @@ func (r *reader) checkRoute(n *node, route *Route) {
 			r.fault(at("to"), "route.to", "missing; allowed: %s", targetForms)
 		}
 	case ToProgram:
-		r.fault(at("to"), "route.to", "%q is not built in this version; allowed: smtp:, smtps:, lmtp:, discard, error:", route.To)
+		if _, ok := r.cfg.Programs[route.To.Name]; !ok {
+			r.fault(at("to"), "route.to", "there is no [programs.%s]; allowed: the name of one", route.To.Name)
+		}
 	}
 	if route.To.Path != "" && (route.TLS == "encrypt" || route.TLS == "verify" || route.Login != "") {
 		r.fault(at("tls"), "route.tls", "%q is a Unix socket, which has no TLS; allowed: \"none\", and no login", route.To)

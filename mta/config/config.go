@@ -21,7 +21,7 @@ type Config struct {
 	Domains    map[string]*Domain `toml:"domains"` // by name in A-labels and lower case; Hostname is always among them
 	Users      Users              `toml:"users"`
 	Mailboxes  Mailboxes          `toml:"mailboxes"`
-	Programs   map[string]Program `toml:"programs" off:""`
+	Programs   map[string]Program `toml:"programs"`
 	SRS        SRS                `toml:"srs"`
 	SMTPD      SMTPD              `toml:"smtpd"`
 	Shared     Shared             `toml:"shared"`
@@ -69,7 +69,7 @@ type Domain struct {
 	Unicode  string `toml:"-"` // the same name in U-labels (RFC 5890)
 	Implicit bool   `toml:"-"` // no file gives it: it is there because it is the host's name
 
-	Mailboxes  string   `toml:"mailboxes" default:"virtual" oneof:"virtual|system|relay" unbuilt:"system"`
+	Mailboxes  string   `toml:"mailboxes" default:"virtual" oneof:"virtual|system|relay"`
 	AliasOf    string   `toml:"alias_of"`  // the Name of another domain, never itself an alias
 	CatchAll   string   `toml:"catch_all"` // an address or a local part in this domain; see CatchAllAddress
 	Aliases    string   `toml:"aliases"`   // a file
@@ -235,7 +235,7 @@ type POP3D struct {
 	LoginTimeout   time.Duration `toml:"login_timeout" default:"60s" min:"1s" max:"1h"`
 	LoginAttempts  int           `toml:"login_attempts" default:"3" min:"1" max:"100"`
 	LoginDelay     time.Duration `toml:"login_delay" default:"0s" min:"0s" max:"1d"`
-	DefaultDomain  string        `toml:"default_domain"` // filled: the only virtual domain, if there is just one
+	DefaultDomain  string        `toml:"default_domain"` // filled: the only domain with mailboxes, if there is just one
 	UIDL           string        `toml:"uidl" default:"filename" oneof:"filename|dovecot|courier"`
 	UTF8Headers    string        `toml:"utf8_headers" default:"send" oneof:"send|refuse"`
 	Expire         string        `toml:"expire" default:"never"` // "never", or whole days: "30d"

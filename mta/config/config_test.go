@@ -76,14 +76,14 @@ format = 3
 [tls]
 certificate = "/nowhere/cert.pem"
 [domains."example.org"]
-mailboxes = "system"
+mailboxes = "unix"
 alias_of = "nowhere.example"
 delimeter = "+"
 [domains."EXAMPLE.org"]
 [users]
 driver = "ldap"
 [programs.lists]
-command = ["/bin/true"]
+command = ["true"]
 [smtpd]
 max_recipients = 5
 max_message_size = 50
@@ -125,12 +125,13 @@ login = "/nowhere/login"
 		"6 log.format: the whole number 3 where a string is wanted",
 		"8 tls.key: not set, though there is a certificate",
 		"8 tls.certificate: no such file",
-		`10 domains."example.org".mailboxes: not built in this version; allowed: "virtual", "relay"`,
+		`10 domains."example.org".mailboxes: "unix" is not known; allowed: "virtual", "system", "relay"`,
 		`11 domains."example.org".alias_of: there is no [domains."nowhere.example"]`,
 		`12 domains."example.org".delimeter: unknown key; allowed: delimiter`,
 		`13 domains."EXAMPLE.org": the same domain as at `,
 		`15 users.driver: not built in this version; allowed: "file"`,
-		"16 programs: not built in this version",
+		"16 programs.lists.user: missing; allowed: a user of this machine",
+		"17 programs.lists.command: allowed: a program's path from / on",
 		"19 smtpd.max_recipients: 5 is out of range; allowed: 100 to 100000",
 		"20 smtpd.max_message_size: a size in quotation marks",
 		`21 smtpd.idle_timeout: "5 minutes" is no time`,
@@ -144,7 +145,6 @@ login = "/nowhere/login"
 		"40 metrics.smtpd: ",
 		"42 route.domain",
 		"43 route.to: leads nowhere",
-		`46 route.to: "program:lists" is not built`,
 		`47 route.tls: "none" with a login`,
 		"48 route.login: no such file",
 	)
@@ -215,7 +215,7 @@ func TestFaults(t *testing.T) {
 		{"a route for nobody", host + "[[route]]\nto = \"discard\"", "2 route.domain"},
 		{"TLS on a Unix socket", host + "[[route]]\ndomain = \"*\"\nto = \"lmtp:unix:/run/x\"\ntls = \"verify\"", "5 route.tls: no TLS"},
 		{"a password on a Unix socket", host + "[outbound]\nsmart_host = \"lmtp:unix:/run/x\"\nsmart_host_login = \"DIR/posthouse.toml\"", "4 outbound.smart_host_login: no TLS"},
-		{"a program that is not there", host + "[[route]]\ndomain = \"*\"\nto = \"program:x\"", "4 route.to: not built"},
+		{"a program that is not there", host + "[[route]]\ndomain = \"*\"\nto = \"program:x\"", "4 route.to: there is no [programs.x]"},
 		{"a refusal of success", host + "[[route]]\ndomain = \"*\"\nto = \"error:2.0.0 fine\"", "4 route.to: class 4 or 5"},
 		{"a refusal of two lines", host + "[[route]]\ndomain = \"*\"\nto = \"error:5.0.0 a\\rb\"", "4 route.to: control character"},
 		{"a port for a name server of 0", host + "[outbound]\nresolver = [\"127.0.0.1:0\"]", "3 outbound.resolver: no name server"},

@@ -149,7 +149,7 @@ func (r *reader) checkPOP3D() {
 	r.checkDefaultDomain()
 }
 
-// checkDefaultDomain fills DefaultDomain with the only virtual domain; that of the host's name counts when it is alone.
+// checkDefaultDomain fills DefaultDomain with the only domain that has mailboxes; that of the host's name counts when it is alone.
 func (r *reader) checkDefaultDomain() {
 	p := &r.cfg.POP3D
 	if p.DefaultDomain != "" {
@@ -161,7 +161,7 @@ func (r *reader) checkDefaultDomain() {
 	}
 	var names []string
 	for _, name := range r.cfg.LocalDomains() {
-		if d := r.cfg.Domains[name]; d.Mailboxes == "virtual" && d.AliasOf == "" && !d.Implicit {
+		if d := r.cfg.Domains[name]; d.Mailboxes != "relay" && d.AliasOf == "" && !d.Implicit {
 			names = append(names, name)
 		}
 	}

@@ -21,6 +21,8 @@ type User struct {
 	SendAs []string
 	// Quota is what the mailbox may hold, in octets; 0 = anything; negative = as [mailboxes] quota says.
 	Quota int64
+	// System names the account of the machine whose mail this is; "" for a virtual mailbox.
+	System string
 	// Disabled users take mail and cannot log in.
 	Disabled bool
 	// Schemes names the verifiers, in the file's order; empty where they were dropped on reading.

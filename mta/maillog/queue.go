@@ -7,7 +7,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 )
 
-// QueueDelivered (delivered, info): a recipient has the message. Fields: id, to, by (local: in its mailbox; discard: a
+// QueueDelivered (delivered, info): a recipient has the message. Fields: id, to, by (local: in its mailbox; program: of the configuration; discard: a
 // route throws it away; else the host that took it), address (of that host), reply, tls, delay (since it was accepted).
 func (l *Log) QueueDelivered(id mta.ID, to mta.Address, by string, o mta.Outcome, delay time.Duration) {
 	l.event(slog.LevelInfo, "delivered", slog.String("id", string(id)), slog.String("to", smtpPath(to)), slog.String("by", by),

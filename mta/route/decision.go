@@ -12,27 +12,31 @@ const (
 	Alias                // Members, Owner
 	Remote               // Dest
 	Discard              // accepted and thrown away, as a [[route]] says
+	Program              // Program
 	Refused              // Reply
 )
 
 func (k Kind) String() string {
-	return [...]string{"deferred", "mailbox", "alias", "remote", "discard", "refused"}[k]
+	return [...]string{"deferred", "mailbox", "alias", "remote", "discard", "program", "refused"}[k]
 }
 
 // Decision is where one recipient's message goes. Which fields count stands beside each Kind.
 type Decision struct {
 	Kind    Kind
 	Login   mta.Address // whose mailbox: the user's address as the directory has it
+	System  string      // ... or the account of the machine that it is the mail of; "" = a virtual mailbox
+	Target  string      // an entry of that account's ~/.forward; only queue-runner makes such a decision
 	Folder  string      // what stood behind the delimiter, "" = none; a hint, as the folder need not exist
 	Quota   int64       // what the mailbox may hold, octets; 0 = anything
 	Members []Member    // at least one, without duplicates
 	Owner   mta.Address // of an Alias: who hears of members that cannot be reached; the zero Address = the sender
 	Dest    mta.Destination
+	Program string    // the name of its table in [programs]
 	Reply   mta.Reply // what the sender may be told
 	Cause   error     // local detail, for the log alone
 }
 
-// Member is one final recipient of an alias. Its decision is a Mailbox, a Remote or a Discard, or a Refused or Deferred
+// Member is one final recipient of an alias. Its decision is a Mailbox, a Remote, a Program or a Discard, or a Refused or Deferred
 // that concerns it alone: the other members get the message all the same. It must not be routed through Route again,
 // which would expand it again; Final decides on it at a later attempt.
 type Member struct {

@@ -55,6 +55,12 @@ func (x *expansion) add(ctx context.Context, a mta.Address, targets []mta.Addres
 	x.path = append(x.path, foldAddress(a))
 	defer func() { x.path = x.path[:len(x.path)-1] }()
 	for _, t := range targets {
+		if name, ok := programOf(t); ok {
+			if err := x.program(a, name); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := x.target(ctx, t); err != nil {
 			return err
 		}
@@ -101,6 +107,28 @@ func (x *expansion) self(ctx context.Context, t mta.Address, d *domain) error {
 	}
 	return x.member(t, dec)
 }
+
+// program adds a program that an alias names, once.
+func (x *expansion) program(alias mta.Address, name string) error {
+	key := programTarget(name)
+	if x.seen[key] {
+		return nil
+	}
+	x.seen[key] = true
+	dec := Decision{Kind: Program, Program: name}
+	if !x.r.opt.Programs[name] {
+		dec = misconfigured(fmt.Errorf("there is no [programs.%s] in the configuration", name))
+		dec.Program = name
+	}
+	return x.member(alias, dec)
+}
+
+// programTarget is a program as the target of an alias: its domain is none that an address can have.
+func programTarget(name string) mta.Address { return mta.Address{Local: name, Domain: programDomain} }
+
+const programDomain = "|"
+
+func programOf(t mta.Address) (name string, ok bool) { return t.Local, t.Domain == programDomain }
 
 // member adds one final recipient, unless its mailbox is there already under another name.
 func (x *expansion) member(t mta.Address, dec Decision) error {

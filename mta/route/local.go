@@ -87,7 +87,7 @@ func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
 	case len(u.Forward) > 0:
 		return found{Decision{Kind: Alias}, u.Forward, "forward= of the user " + u.Address.String()}
 	}
-	return found{Decision: r.into(u), via: "the user " + u.Address.String()}
+	return found{Decision: r.into(u), via: kind(u) + " " + u.Address.String()}
 }
 
 // postmaster finds the one who stands in for a domain's absent postmaster; in the last resort it is a mailbox of that
@@ -112,7 +112,7 @@ func (r *Router) postmaster(ctx context.Context, a mta.Address) found {
 
 // into is a user's mailbox.
 func (r *Router) into(u directory.User) Decision {
-	d := Decision{Kind: Mailbox, Login: u.Address, Quota: u.Quota}
+	d := Decision{Kind: Mailbox, Login: u.Address, System: u.System, Quota: u.Quota}
 	if d.Quota < 0 {
 		d.Quota = r.opt.Quota
 	}
@@ -137,6 +137,13 @@ func (r *Router) mailbox(ctx context.Context, a mta.Address, d *domain) Decision
 		return Decision{Kind: Mailbox, Login: mta.Address{Local: "postmaster", Domain: r.opt.Hostname}}
 	}
 	return unknownUser()
+}
+
+func kind(u directory.User) string {
+	if u.System != "" {
+		return "the machine's user"
+	}
+	return "the user"
 }
 
 // cutDelimiter takes the part from the first delimiter on away; there must be something on both sides.

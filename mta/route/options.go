@@ -7,7 +7,7 @@ import (
 
 // FromConfig returns the Options that a configuration asks for, less Users and AliasError.
 func FromConfig(c *config.Config) Options {
-	o := Options{Hostname: c.Hostname, Origin: c.Origin, Postmaster: c.PostmasterAddress(), Quota: int64(c.Mailboxes.Quota)}
+	o := Options{Hostname: c.Hostname, Origin: c.Origin, Postmaster: c.PostmasterAddress(), Quota: int64(c.Mailboxes.Quota), Programs: map[string]bool{}}
 	for _, d := range c.Domains {
 		v := Domain{
 			Name: d.Name, AliasOf: d.AliasOf, Aliases: d.Aliases, Delimiter: d.Delimiter,
@@ -16,10 +16,14 @@ func FromConfig(c *config.Config) Options {
 		v.CatchAll, _ = c.CatchAllAddress(d)
 		o.Domains = append(o.Domains, v)
 	}
+	for name := range c.Programs {
+		o.Programs[name] = true
+	}
 	for _, t := range c.Routes {
 		o.Routes = append(o.Routes, Route{
 			Domain:  t.Domain,
 			Discard: t.To.Kind == config.ToDiscard,
+			Program: t.To.Name,
 			Reply:   t.To.Reply,
 			Dest:    destination(t.To, mta.TLSLevel(t.TLS), t.Login, mta.TLSLevel(c.Outbound.TLS)),
 		})

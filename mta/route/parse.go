@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -187,6 +188,9 @@ func parseInclude(path string, b []byte) ([]mta.Address, error) {
 			continue
 		}
 		list, err := parseTargets(line, nil)
+		if err == nil && slices.ContainsFunc(list, func(a mta.Address) bool { return a.Domain == programDomain }) {
+			err = errors.New("a program stands in an aliases file itself, not in one that it includes")
+		}
 		if err == nil && len(all)+len(list) > MaxMembers {
 			err = fmt.Errorf("more than %d targets", MaxMembers)
 		}
@@ -203,7 +207,7 @@ func parseTarget(s string) (v mta.Address, rest string, err error) {
 	plain := strings.TrimPrefix(s, `"`)
 	switch {
 	case strings.HasPrefix(plain, "|"):
-		return v, "", errors.New("programs are not built in this version: use an address")
+		return parseProgram(s)
 	case strings.HasPrefix(plain, "/"):
 		return v, "", errors.New("delivery to files is not possible; use an address")
 	case len(plain) >= 9 && strings.EqualFold(plain[:9], ":include:"):
@@ -213,6 +217,26 @@ func parseTarget(s string) (v mta.Address, rest string, err error) {
 		err = fmt.Errorf("target: %w", err)
 	}
 	return v, rest, err
+}
+
+// parseProgram reads |NAME, which may be in quotes: the name of a table in [programs], and no command.
+func parseProgram(s string) (v mta.Address, rest string, err error) {
+	end := ","
+	if strings.HasPrefix(s, `"`) {
+		s, end = s[1:], `"`
+	}
+	word, _, _ := strings.Cut(s, end)
+	if rest = s[len(word):]; end == `"` {
+		var closed bool
+		if rest, closed = strings.CutPrefix(rest, end); !closed {
+			return v, "", errors.New("quotation mark without an end")
+		}
+	}
+	name := trimBlanks(word[1:])
+	if name == "" || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return v, "", fmt.Errorf("%.80q is no program here; allowed: |NAME, as in [programs.NAME] of the configuration", word)
+	}
+	return programTarget(name), trimBlanks(rest), nil
 }
 
 // parseName reads an address, or a local part alone, up to end; quotes may hold end and blanks.

@@ -10,7 +10,7 @@ import (
 
 // included stands for the files that an aliases file includes.
 func included(path string) ([]mta.Address, error) {
-	text, ok := map[string]string{"/list": "# members\na, b@d.test\n\n  c\n", "/bad": "a\n\n:include:/list\n"}[path]
+	text, ok := map[string]string{"/list": "# members\na, b@d.test\n\n  c\n", "/bad": "a\n\n:include:/list\n", "/program": "|lists\n"}[path]
 	if !ok {
 		return nil, errors.New("/gone is gone")
 	}
@@ -23,8 +23,12 @@ func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 		{"a: b\n\n# x\nnocolon\n", "f:4: want"},
 		{"a:\n", "f:1: a has no target"},
 		{"a: b\nA: c\n", "f:2: a is already defined on line 1"},
-		{"a: |/bin/sh\n", "f:1: programs are not built"},
-		{"a: \"|/bin/sh -c x\"\n", "f:1: programs are not built"},
+		{"a: |/bin/sh\n", "f:1: \"|/bin/sh\" is no program here"},
+		{"a: \"|/bin/sh -c x\"\n", "f:1: \"|/bin/sh -c x\" is no program here"},
+		{"a: b, |\n", "f:1: \"|\" is no program here"},
+		{"a: \"|lists\n", "f:1: quotation mark"},
+		{"a: \"|lists\" b\n", "f:1: want a comma"},
+		{"a: :include:/program\n", "f:1: /program:1: a program stands in an aliases file itself"},
 		{"a: /var/mail/x\n", "f:1: delivery to files"},
 		{"a: b, :include:/gone\n", "f:1: /gone is gone"},
 		{"a: \":INCLUDE:/bad\"\n", "f:1: /bad:3: :include: is not possible"},
@@ -102,6 +106,12 @@ func FuzzAliases(f *testing.F) {
 				t.Errorf("%s has no target", name)
 			}
 			for _, a := range targets {
+				if name, ok := programOf(a); ok {
+					if name == "" || strings.ContainsAny(name, "/ |") {
+						t.Errorf("got the program %q", name)
+					}
+					continue
+				}
 				if v, err := mta.ParseAddress(a.String()); a.Local != "" && (err != nil || v != a) {
 					// a local part that is good alone may be too long with the domain put behind it
 					if len(a.String()) <= mta.MaxPathLen {

@@ -34,10 +34,11 @@ type Domain struct {
 	Any       bool        // with Relay: take every recipient, not only Users
 }
 
-// Route is one [[route]]. Discard and Reply come before Dest.
+// Route is one [[route]]. Discard, Program and Reply come before Dest.
 type Route struct {
 	Domain  string // a name, ".suffix" for all names under it, or "*"
 	Discard bool
+	Program string    // the name of its table in [programs]; "" = none
 	Reply   mta.Reply // what every sender is told; a code of 4xx defers
 	Dest    mta.Destination
 }
@@ -52,7 +53,8 @@ type Options struct {
 	SmartHost  mta.Destination // the zero Destination: none
 	Quota      int64           // of a mailbox whose user has none of his own, octets; 0 = none
 	Users      Users
-	Returns    Returns // finds the senders again of what was forwarded; nil: no sender is rewritten
+	Returns    Returns         // finds the senders again of what was forwarded; nil: no sender is rewritten
+	Programs   map[string]bool // those that aliases may name
 	// AliasError is told that an aliases file has turned bad or cannot be read; the last good one stays in force. Once
 	// for each change; it must not call the Router. nil: nobody is told.
 	AliasError func(error)
@@ -191,6 +193,8 @@ func (r *Router) outward(ctx context.Context, a mta.Address, d *domain) Decision
 	switch {
 	case t.Discard:
 		return Decision{Kind: Discard}
+	case t.Program != "":
+		return Decision{Kind: Program, Program: t.Program}
 	case t.Reply.Temporary():
 		return Decision{Kind: Deferred, Reply: t.Reply}
 	case t.Reply.Code != 0:

@@ -345,7 +345,7 @@ func TestChangedAliasesAreSeenAndBadOnesAreNot(t *testing.T) {
 	ask("refused 550 5.1.1")
 	replace("new: alice\n")
 	ask("mailbox alice@example.test")
-	replace("new: |prog\n")
+	replace("new: |/bin/prog\n")
 	ask("mailbox alice@example.test")
 	ask("mailbox alice@example.test")
 	if err := os.Remove(path); err != nil {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"io"
+	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/message"
@@ -26,7 +27,13 @@ func (v *visit) expand(i int, d route.Decision) {
 		if list { // the owner wants reports, and the sender's wishes do not count (RFC 3461 5.2.7.3)
 			r = mta.Recipient{Folder: wishes.Folder, Final: true}
 		}
-		r.Address = m.Address
+		r.Address, r.Program, r.Via = m.Address, m.Program, v.rcpts[i].Via
+		if d.System != "" {
+			r.Via = strings.TrimSpace(r.Via + " " + d.System)
+		}
+		if m.Target != "" {
+			r.User, r.Target = m.System, m.Target
+		}
 		switch {
 		case m.Kind == route.Discard:
 		case m.Kind == route.Remote || list:

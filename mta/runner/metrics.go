@@ -102,7 +102,7 @@ func (m *Metrics) way(by string) *ends {
 	switch by {
 	case "":
 		return &m.nobody
-	case byLocal:
+	case byLocal, byProgram:
 		return &m.local
 	case byDiscard:
 		return &m.discarded
@@ -113,7 +113,7 @@ func (m *Metrics) way(by string) *ends {
 func (m *Metrics) delivered(by string, delay time.Duration) {
 	m.way(by).delivered.Inc()
 	switch by {
-	case byLocal:
+	case byLocal, byProgram:
 		m.localTime.Observe(delay.Seconds())
 	case byDiscard:
 	default:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/route"
@@ -47,6 +48,22 @@ type Search interface {
 	Repair(ctx context.Context, r local.Request) (present bool, rc local.Receipt, err error)
 }
 
+// System delivers by processes that are not queue-runner's own: to users of the machine, and to programs.
+type System interface {
+	// Deliver returns what became of it, or what the user wants instead: then nothing was delivered, and each target is to
+	// be delivered by itself. It ends soon after ctx does.
+	Deliver(ctx context.Context, r SystemRequest) (o mta.Outcome, targets []asuser.Target)
+}
+
+// SystemRequest is one message for one user of the machine, or one program. Of the request to Local, Mailbox is not set.
+type SystemRequest struct {
+	local.Request
+	User      string        // an account
+	Program   string        // the name in [programs]; User is "" then
+	Extension string        // what stood behind the delimiter
+	Target    asuser.Target // of the user's; the zero Target: that is for the user to say
+}
+
 // Signer signs what is made here. What it returns are header fields for the front of the message, each ending in CR LF; "" where
 // nobody has given it a key.
 type Signer interface {
@@ -85,6 +102,7 @@ type Settings struct {
 	Local      Local
 	Search     Search // for the start alone: nothing is delivered until it is over
 	Remote     Remote
+	System     System                                           // nil: there is none, and mail for it waits
 	Sign       Signer                                           // nil: nothing is signed
 	Rewrite    Rewrite                                          // nil: forwards keep their senders
 	Mailbox    func(login mta.Address) (path string, err error) // where a user's Maildir is

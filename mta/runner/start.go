@@ -96,8 +96,8 @@ func latest(a, b time.Time) time.Time {
 // repaired says that recipient i has the message in its mailbox.
 func (v *visit) repaired(i int) bool {
 	d := v.decide(v.ctx, &v.rcpts[i])
-	v.tally.unclear = v.tally.unclear || d.Kind == route.Deferred
-	if d.Kind != route.Mailbox {
+	v.tally.unclear = v.tally.unclear || d.Kind == route.Deferred || d.System != "" // only the user may look there
+	if d.Kind != route.Mailbox || d.System != "" {
 		return false
 	}
 	req, err := v.request(v.env, v.load, i, &v.rcpts[i], d, true)

@@ -79,6 +79,16 @@ func (v *visit) due(r *spool.Rcpt) bool {
 }
 
 func (w *worker) decide(ctx context.Context, r *spool.Rcpt) route.Decision {
+	switch {
+	case r.Program != "":
+		return route.Decision{Kind: route.Program, Program: r.Program}
+	case r.Target != "":
+		d := route.Decision{Kind: route.Mailbox, Login: r.Address, System: r.User}
+		if f := w.set.Router.Final(ctx, r.Address); f.System == r.User {
+			d.Folder = f.Folder
+		}
+		return d
+	}
 	if r.Member || r.Final {
 		return w.set.Router.Final(ctx, r.Address)
 	}
@@ -92,8 +102,14 @@ func (v *visit) recipient(i int, remote *grouping) {
 		return
 	}
 	switch d.Kind {
+	case route.Program:
+		v.program(i, d)
 	case route.Mailbox:
-		v.deliver(i, d)
+		if d.System != "" {
+			v.system(i, d)
+		} else {
+			v.deliver(i, d)
+		}
 	case route.Alias:
 		v.expand(i, d)
 	case route.Remote:
@@ -111,6 +127,7 @@ func (v *visit) recipient(i int, remote *grouping) {
 const (
 	byLocal   = "local"
 	byDiscard = "discard"
+	byProgram = "program"
 )
 
 func own(st mta.Status, d route.Decision) mta.Outcome {
@@ -136,7 +153,10 @@ func (v *visit) deliver(i int, d route.Decision) {
 
 // request is what Local needs. A look is due when any earlier try may have left the message in the mailbox.
 func (w *worker) request(env *mta.Envelope, l *spool.Loaded, i int, r *spool.Rcpt, d route.Decision, look bool) (local.Request, error) {
-	path, err := w.set.Mailbox(d.Login)
+	path, err := "", error(nil)
+	if d.System == "" && d.Kind == route.Mailbox {
+		path, err = w.set.Mailbox(d.Login)
+	}
 	folder := r.Folder
 	if folder == "" {
 		folder = d.Folder

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// checkPrograms looks at what as-user is to start.
+func (r *reader) checkPrograms() {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	for _, name := range slices.Sorted(maps.Keys(r.cfg.Programs)) {
+		p, n, key := r.cfg.Programs[name], r.root.get("programs", name), joinKey("programs", name)
+		at := func(k string) *node {
+			if v := n.get(k); v != nil {
+				return v
+			}
+			return n
+		}
+		if len(name) > 64 || strings.Trim(name, letters+strings.ToUpper(letters)+"_.-") != "" || strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".") {
+			r.fault(n, key, "%q is no name of a program; allowed: letters, digits, _ . and -", name)
+		}
+		if len(p.Command) == 0 || !filepath.IsAbs(p.Command[0]) {
+			r.fault(at("command"), joinKey(key, "command"), "%q; allowed: a program's path from / on, and its arguments", p.Command)
+		}
+		switch p.User {
+		case "":
+			r.fault(at("user"), joinKey(key, "user"), "missing; allowed: a user of this machine, not root")
+		case "root":
+			r.fault(at("user"), joinKey(key, "user"), "\"root\"; allowed: any other user of this machine")
+		}
+		for _, e := range p.Environment {
+			if variable, _, ok := strings.Cut(e, "="); !ok || variable == "" || strings.ContainsRune(e, 0) {
+				r.fault(at("environment"), joinKey(key, "environment"), "%q; allowed: NAME=VALUE", e)
+			}
+		}
+	}
+}
+
+// SystemDomains are the domains whose users are the machine's accounts, in A-labels.
+func (c *Config) SystemDomains() map[string]bool {
+	m := map[string]bool{}
+	for name, d := range c.Domains {
+		if d.Mailboxes == "system" && d.AliasOf == "" {
+			m[name] = true
+		}
+	}
+	return m
+}

@@ -1,0 +1,119 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// Checker checks a password of a user of the machine: nil, mta.ErrCredentials, or a fault. asuser.Client has one.
+type Checker func(ctx context.Context, name, password string) error
+
+// Machine is a users file, and beside it the accounts of the machine as the users of some domains.
+type Machine struct {
+	*File
+	Domains map[string]bool // whose users the accounts are; A-labels, lower case
+	MinUID  int             // accounts below it are nobody
+	Check   Checker         // nil: they cannot log in
+}
+
+// nobodyUID and what follows it are nobody's.
+const nobodyUID = 65534
+
+// Lookup returns the user with an address; ErrUnknown if there is none.
+func (m Machine) Lookup(ctx context.Context, a mta.Address) (User, error) {
+	if key := m.key(a); m.Domains[key.Domain] {
+		return m.account(mta.Address{Local: a.Local, Domain: key.Domain})
+	}
+	return m.File.Lookup(ctx, a)
+}
+
+// account finds the account that a local part names, as it is written or in lower case (passwd(5)).
+func (m Machine) account(a mta.Address) (User, error) {
+	for _, name := range []string{a.Local, lowerASCII(a.Local)} {
+		u, err := user.Lookup(name)
+		var unknown user.UnknownUserError
+		if errors.As(err, &unknown) {
+			continue
+		}
+		if err != nil {
+			return User{}, fmt.Errorf("look up user %s: %w", name, err)
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil || int(uid) < m.MinUID || uid >= nobodyUID && uid <= nobodyUID+1 || uid == 1<<32-1 {
+			return User{}, ErrUnknown
+		}
+		return User{Address: mta.Address{Local: u.Username, Domain: a.Domain}, System: u.Username}, nil
+	}
+	return User{}, ErrUnknown
+}
+
+// Account returns the account that a login means; "" where it is none of the machine's.
+func (m Machine) Account(login string) string {
+	a, ok := m.login(login)
+	if !ok {
+		return ""
+	}
+	u, err := m.account(a)
+	if err != nil {
+		return ""
+	}
+	return u.System
+}
+
+// login says whether a login is of a domain whose users are the accounts. One without a domain is of the only such domain.
+func (m Machine) login(login string) (mta.Address, bool) {
+	if len(m.Domains) == 1 && m.opt.DefaultDomain == "" && !strings.Contains(login, "@") {
+		for name := range m.Domains {
+			login += "@" + name
+		}
+	}
+	a, err := m.parseLogin(login)
+	if err != nil {
+		return a, false
+	}
+	a.Domain = m.key(a).Domain
+	return a, m.Domains[a.Domain]
+}
+
+// OffersScram is File.OffersScram. The accounts have no verifiers for SCRAM: where not all can use it, it is not offered.
+func (m Machine) OffersScram() (scram, plus bool) {
+	if len(m.Domains) > 0 && m.opt.Scram != ScramAlways {
+		return false, false
+	}
+	return m.File.OffersScram()
+}
+
+// Scram is File.Scram; accounts have to use another mechanism.
+func (m Machine) Scram(ctx context.Context, login string) (identity string, v mta.ScramVerifier, err error) {
+	if _, ok := m.login(login); ok {
+		return "", v, mta.ErrTransition
+	}
+	return m.File.Scram(ctx, login)
+}
+
+// Authenticate is File.Authenticate, and asks Check for the passwords of accounts.
+func (m Machine) Authenticate(ctx context.Context, login, password string) (identity string, err error) {
+	a, ok := m.login(login)
+	if !ok {
+		return m.File.Authenticate(ctx, login, password)
+	}
+	if m.Check == nil || len(password) > MaxPassword {
+		return "", mta.ErrCredentials
+	}
+	name := lowerASCII(a.Local)
+	if u, err := m.account(a); err == nil {
+		name, a = u.System, u.Address
+	} else if !errors.Is(err, ErrUnknown) {
+		return "", err
+	}
+	if err := m.Check(ctx, name, password); err != nil { // also of who is unknown: it takes the same time
+		return "", err
+	}
+	return a.String(), nil
+}

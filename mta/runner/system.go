@@ -1,0 +1,92 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// program gives the message to a program of the configuration.
+func (v *visit) program(i int, d route.Decision) {
+	o, targets := v.hand(i, d, asuser.Target{})
+	if len(targets) > 0 {
+		o = mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the program cannot be used", Cause: errors.New("it names other recipients")}
+	}
+	v.conclude(i, o, byProgram)
+}
+
+// system delivers to a user of the machine. What ~/.forward names instead becomes recipients like an alias's members, each
+// of which is delivered to, and recorded, by itself. Where ~/.forward of others has led back to the user, the mailbox gets
+// the message: nothing goes in a circle.
+func (v *visit) system(i int, d route.Decision) {
+	r := &v.rcpts[i]
+	target := parseTarget(r.Target)
+	back := slices.Contains(strings.Fields(r.Via), d.System)
+	if back && target.Kind == "" {
+		target.Kind = asuser.ToMailbox
+	}
+	o, targets := v.hand(i, d, target)
+	switch {
+	case len(targets) == 0:
+		v.conclude(i, o, byLocal)
+	case target.Kind != "":
+		err := fmt.Errorf("deliver-local names targets of a %s", target.Kind)
+		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the recipient's account is not in order at the moment", Cause: err}, byLocal)
+	default:
+		v.expand(i, route.Decision{Kind: route.Alias, Members: v.wanted(r, d, targets), System: d.System})
+	}
+}
+
+// hand asks System for a delivery.
+func (v *visit) hand(i int, d route.Decision, target asuser.Target) (mta.Outcome, []asuser.Target) {
+	if v.set.System == nil {
+		return mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "recipient is misconfigured here", Cause: errors.New("nothing here delivers as other users")}, nil
+	}
+	req, _ := v.request(v.env, v.load, i, &v.rcpts[i], d, v.look)
+	if !req.MakeFolder {
+		req.Folder = ""
+	}
+	return v.set.System.Deliver(v.ctx, SystemRequest{Request: req, User: d.System, Program: d.Program, Extension: d.Folder, Target: target})
+}
+
+// wanted are the members that a user's ~/.forward names.
+func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target) (members []route.Member) {
+	for _, t := range targets {
+		if t.Kind == asuser.ToNothing {
+			members = append(members, route.Member{Address: r.Address, Decision: route.Decision{Kind: route.Discard}})
+			continue
+		}
+		if t.Kind != asuser.ToAddress {
+			members = append(members, route.Member{Address: r.Address, Decision: route.Decision{Kind: route.Mailbox, Login: d.Login, System: d.System, Target: t.Kind + " " + t.Value}})
+			continue
+		}
+		a, err := mta.ParseAddress(t.Value)
+		if err != nil {
+			continue // System has looked at it
+		}
+		to := v.set.Router.Route(v.ctx, a)
+		if to.Kind == route.Alias {
+			members = append(members, to.Members...)
+			continue
+		}
+		if to.Kind == route.Mailbox {
+			if f := v.set.Router.Final(v.ctx, a); f.Kind != route.Mailbox || f.Login != to.Login {
+				a = to.Login // found under another name: that of a catch_all, or of postmaster
+			}
+		}
+		members = append(members, route.Member{Address: a, Decision: to})
+	}
+	return members
+}
+
+// parseTarget reads Recipient.Target.
+func parseTarget(s string) asuser.Target {
+	kind, value, _ := strings.Cut(s, " ")
+	return asuser.Target{Kind: kind, Value: value}
+}

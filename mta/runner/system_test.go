@@ -1,0 +1,241 @@
+package runner_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/route"
+	"github.com/posthouse-mail/posthouse/mta/runner"
+)
+
+// accounts is a System whose users have the ~/.forward that it says. It remembers what it delivered.
+type accounts struct {
+	mu       sync.Mutex // guards what follows
+	forwards map[string][]asuser.Target
+	got      []string
+	looks    int
+	do       func(r runner.SystemRequest) mta.Outcome // nil: all is delivered
+}
+
+func (a *accounts) Deliver(_ context.Context, r runner.SystemRequest) (mta.Outcome, []asuser.Target) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.Look {
+		a.looks++
+	}
+	if to := a.forwards[r.User]; r.Target.Kind == "" && len(to) > 0 {
+		return mta.Outcome{}, to
+	}
+	if a.do != nil {
+		if o := a.do(r); o.Status != mta.Delivered {
+			return o, nil
+		}
+	}
+	line := strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %s", r.User, r.Program, r.Extension, r.Target.Kind, r.Target.Value)), " ")
+	a.got = append(a.got, line)
+	return mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "delivered"}, nil
+}
+
+func (a *accounts) delivered() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := slices.Clone(a.got)
+	slices.Sort(list)
+	return list
+}
+
+// unix is a router whose domain unix.test has the machine's users, and programs.
+type unix struct{ *router }
+
+func (u unix) Route(ctx context.Context, a mta.Address) route.Decision {
+	if a.Domain != "unix.test" {
+		return u.router.Route(ctx, a)
+	}
+	if name, ok := strings.CutPrefix(a.Local, "prog-"); ok {
+		return route.Decision{Kind: route.Program, Program: name}
+	}
+	if a.Local == "list" {
+		return route.Decision{Kind: route.Alias, Members: []route.Member{
+			{Address: a, Decision: route.Decision{Kind: route.Program, Program: "archive"}}, {Address: address("bob@unix.test"), Decision: u.Final(ctx, address("bob@unix.test"))},
+		}}
+	}
+	return u.Final(ctx, a)
+}
+
+func (u unix) Final(ctx context.Context, a mta.Address) route.Decision {
+	name, extension, _ := strings.Cut(a.Local, "+")
+	switch {
+	case a.Domain != "unix.test":
+		return u.router.Final(ctx, a)
+	case name == "list":
+		return route.Decision{Kind: route.Refused, Reply: mta.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here"}}
+	}
+	return route.Decision{Kind: route.Mailbox, Login: mta.Address{Local: name, Domain: a.Domain}, System: name, Folder: extension}
+}
+
+func (w *world) unix() *accounts {
+	a := &accounts{forwards: map[string][]asuser.Target{}}
+	w.set.Router, w.set.System = unix{w.router}, a
+	return a
+}
+
+func targets(list ...string) (out []asuser.Target) {
+	for _, s := range list {
+		kind, value, _ := strings.Cut(s, " ")
+		out = append(out, asuser.Target{Kind: kind, Value: value})
+	}
+	return out
+}
+
+func TestUsersOfTheMachineGetTheirMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		w.begin()
+		w.send("x@far.test", "alice@unix.test", "bob+lists@unix.test", "prog-fax@unix.test", "list@unix.test", "carol@here.test")
+		w.until("finished", time.Hour, w.idle)
+		w.close()
+		if got, want := a.delivered(), []string{"alice", "archive", "bob", "bob lists", "fax"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got := w.local.of("carol@here.test"); len(got) != 1 {
+			t.Errorf("carol got %d messages", len(got))
+		}
+		if n := len(w.remote.recipients()); n != 0 {
+			t.Errorf("%d reports went out", n)
+		}
+	})
+}
+
+// Each entry of a ~/.forward is delivered once, whatever becomes of the others; what leaves the machine is one message.
+func TestEntriesOfForwardHaveTheirOwnFates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		a.forwards["bob"] = targets("mailbox", "program /bin/p 1", "maildir /m/x", "discard", "address one@far.test", "address two@far.test", "address alice@unix.test", "address carol@here.test")
+		tries := 0
+		a.do = func(r runner.SystemRequest) mta.Outcome {
+			if r.Target.Kind == asuser.ToProgram {
+				if tries++; tries < 3 {
+					return mta.Outcome{Code: 451, Enhanced: "4.3.0", Text: "not now"}
+				}
+			}
+			return mta.Outcome{Status: mta.Delivered}
+		}
+		w.begin()
+		id := w.send("x@far.test", "bob+y@unix.test")
+		w.until("finished", time.Hour, w.idle)
+		w.close()
+		if got, want := a.delivered(), []string{"alice", "bob y mailbox", "bob y maildir /m/x", "bob y program /bin/p 1"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := w.remote.recipients(), []string{"one@far.test", "two@far.test"}; !slices.Equal(got, want) || len(w.remote.got) != 1 {
+			t.Errorf("got %q in %d messages, want %q in one", got, len(w.remote.got), want)
+		}
+		if env := w.remote.got[0].Envelope; env.ID != id.Child('X', 0) || env.Sender != address("x@far.test") {
+			t.Errorf("got %+v", env)
+		}
+		if got := w.local.of("carol@here.test"); len(got) != 1 {
+			t.Errorf("carol got %d messages", len(got))
+		}
+	})
+}
+
+func TestForwardsInACircleEndInTheMailboxes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		a.forwards["a"] = targets("address b@unix.test")
+		a.forwards["b"] = targets("address c@unix.test", "address b@unix.test")
+		a.forwards["c"] = targets("address a@unix.test")
+		w.begin()
+		w.send("x@far.test", "a@unix.test")
+		w.until("finished", time.Hour, w.idle)
+		w.close()
+		if got, want := a.delivered(), []string{"a mailbox", "b mailbox"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A process that a user controls may say anything.
+func TestTargetsOfATargetAreNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.unix()
+		w.set.System = liar{}
+		w.set.Lifetime = time.Hour
+		w.begin()
+		w.send("x@far.test", "bob@unix.test", "prog-fax@unix.test")
+		w.until("finished", 3*time.Hour, w.idle)
+		w.close()
+		log := strings.Join(w.log.named("failed"), "\n")
+		if !strings.Contains(log, "deliver-local names targets of a program") || !strings.Contains(log, "it names other recipients") {
+			t.Errorf("got\n%s", log)
+		}
+		if n := len(w.log.named("expanded")); n != 1 {
+			t.Errorf("got %d expansions, want one", n)
+		}
+	})
+}
+
+type liar struct{}
+
+func (liar) Deliver(context.Context, runner.SystemRequest) (mta.Outcome, []asuser.Target) {
+	return mta.Outcome{}, targets("program /bin/p")
+}
+
+func TestWhatARunLeftIsLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		w.send("x@far.test", "bob@unix.test")
+		w.begin()
+		w.until("finished", time.Hour, w.idle)
+		w.close()
+		if a.looks != 1 || len(a.delivered()) != 1 {
+			t.Errorf("got %d looks for %q, want one: an earlier run may have delivered it", a.looks, a.delivered())
+		}
+	})
+}
+
+// A restart between two tries keeps what is done: the expansion is in the spool, and nothing is delivered again.
+func TestForwardsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		a.forwards["bob"] = targets("mailbox", "program /bin/p", "address one@far.test")
+		refuse := true
+		a.do = func(r runner.SystemRequest) mta.Outcome {
+			if refuse && r.Target.Kind == asuser.ToProgram {
+				return mta.Outcome{Code: 451, Enhanced: "4.3.0", Text: "not now"}
+			}
+			return mta.Outcome{Status: mta.Delivered}
+		}
+		w.begin()
+		w.send("x@far.test", "bob@unix.test")
+		w.until("tried", time.Minute, func() bool { return len(a.delivered()) == 1 && len(w.remote.recipients()) == 1 })
+		if err := w.end(); err != nil {
+			t.Fatal(err)
+		}
+		refuse = false
+		a.forwards["bob"] = targets("address two@far.test") // too late for this message
+		w.begin()
+		w.until("finished", 2*time.Hour, w.idle)
+		w.close()
+		if got, want := a.delivered(), []string{"bob mailbox", "bob program /bin/p"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := w.remote.recipients(), []string{"one@far.test"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
