@@ -11,6 +11,12 @@ import (
 // filtered is an instance with filters that come along, by name, and the settings of each. table is of [filters].
 func filtered(t *testing.T, table string, settings map[string]string) *instance {
 	t.Helper()
+	return filteredFor(t, nil, table, settings)
+}
+
+// filteredFor is filtered with these users.
+func filteredFor(t *testing.T, users []string, table string, settings map[string]string) *instance {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ph")
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +32,7 @@ func filtered(t *testing.T, table string, settings map[string]string) *instance 
 			t.Fatal(err)
 		}
 	}
-	return start(t, options{more: more})
+	return start(t, options{more: more, users: users})
 }
 
 // filterDir is where a filtered instance has its filters.
