@@ -62,16 +62,16 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if err != nil {
 		return runner.Settings{}, b.fault("domains", err)
 	}
+	deliverer, err := b.deliverer(c)
+	if err != nil {
+		return runner.Settings{}, b.fault("mailboxes.welcome", err)
+	}
 	out, err := b.outbound(c, signs)
 	if err != nil {
 		return runner.Settings{}, err
 	}
 	b.tls.signs.Store(signs)
 	b.replace(out)
-	deliverer, err := b.deliverer(c)
-	if err != nil {
-		return runner.Settings{}, b.fault("mailboxes.welcome", err)
-	}
 	search := deliverer
 	search.FS = newListings(durable.OS{})
 	q, template := c.Queue, c.Mailboxes.Path

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -21,11 +22,18 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 		{"no users file", func(dir string) { _ = os.Remove(filepath.Join(dir, "users")) }, daemon.ExitIOError},
 		{"alias without a target", func(dir string) { write(t, filepath.Join(dir, "aliases"), "team:\n") }, daemon.ExitConfig},
 		{"no aliases file", func(dir string) { _ = os.Remove(filepath.Join(dir, "aliases")) }, daemon.ExitIOError},
+		{"no welcome", func(dir string) { _ = os.Remove(filepath.Join(dir, "welcome")) }, daemon.ExitIOError},
 		{"nothing wrong", func(string) {}, 0},
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "aliases"), "team: alice\n")
+		write(t, filepath.Join(dir, "welcome"), "Subject: hello\n\nhello\n")
 		path := instance(t, dir, "[domains.\"example.net\"]\naliases = \""+filepath.Join(dir, "aliases")+"\"\n")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, strings.Replace(string(text), "[mailboxes]\n", "[mailboxes]\nwelcome = \""+filepath.Join(dir, "welcome")+"\"\n", 1))
 		cfg, err := config.Read(path)
 		if err != nil {
 			t.Fatal(err)
@@ -35,9 +43,14 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = (&builder{path: path, spool: cfg.Spool.Path, tls: tls, metrics: newMetrics(cfg.Spool.Path)}).settings(cfg)
+		b := &builder{path: path, spool: cfg.Spool.Path, tls: tls, metrics: newMetrics(cfg.Spool.Path)}
+		before := tls.names.Load()
+		_, err = b.settings(cfg)
 		if got := daemon.ExitStatus(err); got != c.want {
 			t.Errorf("%s: got status %d of %v, want %d", c.name, got, err, c.want)
+		}
+		if err != nil && (b.out != nil || tls.names.Load() != before || tls.signs.Load() != nil) {
+			t.Errorf("%s: something was changed", c.name)
 		}
 	}
 }
