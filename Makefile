@@ -20,7 +20,7 @@ export CGO_ENABLED = 0
 
 # The filters that come along: one program, and what starts them.
 LIBDIR    = $(PREFIX)/lib/posthouse
-FILTERS   = dnsbl spf greylist dkim arc dmarc policy exec clamav rspamd milter
+FILTERS   = dnsbl spf greylist dkim arc dmarc policy exec clamav rspamd spamassassin milter
 PROGRAMS += filter filter-run
 PAGES    += $(wildcard cmd/*/*.7)
 

@@ -22,23 +22,25 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/milter"
 	"github.com/posthouse-mail/posthouse/filters/policy"
 	"github.com/posthouse-mail/posthouse/filters/rspamd"
+	"github.com/posthouse-mail/posthouse/filters/spamassassin"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 )
 
 // bundled are the filters by their names.
 func bundled(version string) map[string]filters.Filter {
 	return map[string]filters.Filter{
-		"arc":      &arc.Filter{Version: version},
-		"clamav":   &clamav.Filter{Version: version},
-		"dkim":     &dkim.Filter{Version: version},
-		"dnsbl":    &dnsbl.Filter{Version: version},
-		"dmarc":    &dmarc.Filter{Version: version},
-		"exec":     &exec.Filter{Version: version},
-		"milter":   &milter.Filter{Version: version},
-		"policy":   &policy.Filter{Version: version},
-		"rspamd":   &rspamd.Filter{Version: version},
-		"greylist": &greylist.Filter{Version: version},
-		"spf":      &spf.Filter{Version: version},
+		"arc":          &arc.Filter{Version: version},
+		"clamav":       &clamav.Filter{Version: version},
+		"dkim":         &dkim.Filter{Version: version},
+		"dnsbl":        &dnsbl.Filter{Version: version},
+		"dmarc":        &dmarc.Filter{Version: version},
+		"exec":         &exec.Filter{Version: version},
+		"milter":       &milter.Filter{Version: version},
+		"policy":       &policy.Filter{Version: version},
+		"rspamd":       &rspamd.Filter{Version: version},
+		"greylist":     &greylist.Filter{Version: version},
+		"spamassassin": &spamassassin.Filter{Version: version},
+		"spf":          &spf.Filter{Version: version},
 	}
 }
 

@@ -223,3 +223,27 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAMessageThatCannotBeRead(t *testing.T) {
+	f := &clamav.Filter{}
+	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\naddress = \""+clamd(t, "tcp", says("stream: OK\x00"))+"\"")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "message")
+	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil { // it can be opened, and not be read
+		t.Fatal(err)
+	}
+	if _, err := f.Message(t.Context(), &filters.Event{Message: m}); err == nil || !strings.HasPrefix(err.Error(), "reading the message: read "+path) {
+		t.Errorf("got %v, want the file's error and no word of clamd", err)
+	}
+}
