@@ -1,8 +1,6 @@
 package clamav_test
 
 import (
-	"encoding/hex"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -10,20 +8,9 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
 )
 
-// TestARealClamd has the real one with a signature of our own.
 func TestARealClamd(t *testing.T) {
-	path, dir, db := daemontest.Need(t, "clamd"), daemontest.Dir(t), daemontest.Dir(t)
-	const mark = "a virus of our own, harmless"
-	daemontest.Write(t, db, "test.ndb", "Test.Ours:0:*:"+hex.EncodeToString([]byte(mark))+"\n")
-	conf := daemontest.Write(t, dir, "clamd.conf", fmt.Sprintf(`
-DatabaseDirectory %s
-LocalSocket %s/s
-Foreground yes
-StreamMaxLength 1M
-MaxThreads 2
-`, db, dir))
-	daemontest.Start(t, "unix:"+dir+"/s", path, "--config-file="+conf)
-	settings := "timeout = \"1m\"\naddress = \"unix:" + dir + "/s\"\n"
+	settings := "timeout = \"1m\"\naddress = \"" + daemontest.Clamd(t) + "\"\n"
+	const mark = daemontest.Virus
 	encoded := "From: a@far.test\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\nYSB2aXJ1cyBvZiBvdXIgb3duLCBoYXJtbGVzcw==\r\n"
 	for _, c := range []struct {
 		name, settings, text string

@@ -217,32 +217,12 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	}
 }
 
-// TestARealSpamd has the real one with rules of our own.
 func TestARealSpamd(t *testing.T) {
-	path, dir, rules := daemontest.Need(t, "spamd"), daemontest.Dir(t), daemontest.Dir(t)
-	daemontest.Write(t, dir, "init.pre", "loadplugin Mail::SpamAssassin::Plugin::Check\n")
-	daemontest.Write(t, rules, "rules.cf", `
-report_safe 0
-rewrite_header Subject [SPAM]
-use_bayes 0
-clear_headers
-add_header spam Flag _YESNOCAPS_
-add_header all Status _YESNO_, score=_SCORE_ tests=_TESTS_
-body GTUBE /XJS\*C4JDBQADN1\.NSBN3\*2IDNEN\*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL\*C\.34X/
-score GTUBE 1000
-header CLIENT X-Spam-Relays-Untrusted =~ /^\[ ip=192\.0\.2\.1 rdns=c\.far\.test helo=h\.far\.test /
-score CLIENT 0.25
-header SENDER EnvelopeFrom =~ /^a\@far\.test/
-score SENDER 0.25
-`)
-	daemontest.Start(t, "unix:"+dir+"/s", path, "--local", "--nouser-config", "--configpath="+rules, "--siteconfigpath="+dir, "--socketpath="+dir+"/s",
-		"--max-children=1", "--username=nobody", "--syslog=stderr", "--helper-home-dir="+dir)
+	settings := "timeout = \"1m\"\naddress = \"" + daemontest.Spamd(t) + "\"\n"
 	text := func(body string) string {
 		return "Received: from h.far.test (c.far.test [192.0.2.1])\r\n\tby mx.here.test with ESMTP\r\n\tid 1K0ZRAC0VZ7FB7X7;\r\n\tSat, 28 Nov 2026 13:00:00 +0000\r\n" +
 			"X-Spam-Status: No, I am good\r\nMessage-ID: <x@far.test>\r\nFrom: a@far.test\r\nSubject: a\r\n\tfolded one\r\n\r\n" + body + "\r\n"
 	}
-	settings := "timeout = \"1m\"\naddress = \"unix:" + dir + "/s\"\n"
-	const gtube = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 	for _, c := range []struct {
 		name, settings, text string
 		action               filters.Action
@@ -250,10 +230,10 @@ score SENDER 0.25
 		edits                string
 	}{
 		{"good", "", text("Hello"), filters.Continue, "", "-X-Spam-Status[0] +X-Spam-Status=No, score=0.5 tests=CLIENT,SENDER"},
-		{"GTUBE", "", text(gtube), filters.Quarantine, "SpamAssassin: 1000.5 of 5.0",
+		{"GTUBE", "", text(daemontest.GTUBE), filters.Quarantine, "SpamAssassin: 1000.5 of 5.0",
 			"-X-Spam-Status[0] +X-Spam-Prev-Subject=a +X-Spam-Status=Yes, score=1000.5 tests=CLIENT,GTUBE,SENDER +X-Spam-Flag=YES Subject[1]=[SPAM] a\n\tfolded one"},
-		{"GTUBE, refused", "reject = 100", text(gtube), filters.Reject, "Spam message rejected", ""},
-		{"GTUBE, without fields", "headers = false", text(gtube), filters.Quarantine, "SpamAssassin: 1000.5 of 5.0", ""},
+		{"GTUBE, refused", "reject = 100", text(daemontest.GTUBE), filters.Reject, "Spam message rejected", ""},
+		{"GTUBE, without fields", "headers = false", text(daemontest.GTUBE), filters.Quarantine, "SpamAssassin: 1000.5 of 5.0", ""},
 		{"large", "", text(strings.Repeat("A line of text.\r\n", 20_000)), filters.Continue, "", "-X-Spam-Status[0] +X-Spam-Status=No, score=0.5 tests=CLIENT,SENDER"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
