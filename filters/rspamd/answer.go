@@ -111,13 +111,13 @@ func parse(b []byte) (*answer, error) {
 	if a.Action == "" {
 		return nil, errors.New("its answer has no action")
 	}
+	a.Score, a.Required = min(max(a.Score, -maxScore), maxScore), min(max(a.Required, -maxScore), maxScore)
 	return &a, nil
 }
 
 // verdict does what Rspamd's own milter would.
 func (f *Filter) verdict(m *filters.Message, a *answer) (*filters.Verdict, error) {
-	score := min(max(a.Score, -maxScore), maxScore)
-	v := &filters.Verdict{Score: score * f.set.Score, Notes: []filters.Note{f.note(a, score)}}
+	v := &filters.Verdict{Score: a.Score * f.set.Score, Notes: []filters.Note{note(a)}}
 	action := a.Action
 	if a.Milter.NoAction {
 		action = "no action"
@@ -163,10 +163,10 @@ func (f *Filter) reject(v *filters.Verdict, a *answer) {
 }
 
 // note is for the filters behind this one.
-func (f *Filter) note(a *answer, score float64) filters.Note {
+func note(a *answer) filters.Note {
 	return filters.Note{
 		Method: "rspamd", Result: keyword(a.Action), Hidden: true,
-		Properties: []filters.Property{{Type: "policy", Name: "score", Value: strconv.FormatFloat(score, 'f', 2, 64)}},
+		Properties: []filters.Property{{Type: "policy", Name: "score", Value: strconv.FormatFloat(a.Score, 'f', 2, 64)}},
 	}
 }
 
