@@ -103,7 +103,10 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"more changes than anybody makes", says(200, "{\"action\":\"no action\",\"milter\":{\"add_headers\":{\"X\":["+strings.Repeat("\"x\",", 600)+"\"x\"]}}}"), "", "more than 500 changes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := message + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000)
+			text := message
+			if strings.Contains(c.name, "half") { // more than the network holds while nobody reads
+				text += strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000)
+			}
 			v, err := judge(t, "address = \""+daemontest.Serve(t, "tcp", c.serve)+"\"\n"+c.more, filters.Event{}, text)
 			if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 400 {
 				t.Fatalf("got %+v, %v; want the error %s", v, err, c.want)

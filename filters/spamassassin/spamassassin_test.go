@@ -88,12 +88,12 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		{"an empty answer", says(""), "", "without an answer"},
 		{"an endless line", endless("", strings.Repeat("x", 4096)), "", "too long"},
 		{"an endless header", endless("SPAMD/1.1 0 EX_OK\r\n", "X: x\r\n"), "", "more than 32 lines"},
-		{"half a line", says("SPAMD/1.1 0"), "", `within its answer "SPAMD/1.1 0"`},
-		{"half a header", says("SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9.0 / 5.0\r\n"), "", "without an answer"},
+		{"a line cut off", says("SPAMD/1.1 0"), "", `within its answer "SPAMD/1.1 0"`},
+		{"a header cut off", says("SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9.0 / 5.0\r\n"), "", "without an answer"},
 		{"another protocol", says("220 mx.far.test ESMTP\r\n"), "", `it says "220 mx.far.test ESMTP"`},
 		{"an error", says("SPAMD/1.0 79 Timeout: took too long\r\n"), "", "79 Timeout: took too long"},
-		{"an error before it has read all", early("SPAMD/1.0 76 Bad header line: x\r\n"), "", "127.0.0.1:"},
-		{"a verdict before it has read all", early(scored("False ; 0.0 / 5.0", "")), "", "127.0.0.1:"},
+		{"an error to the half", early("SPAMD/1.0 76 Bad header line: x\r\n"), "", "127.0.0.1:"},
+		{"a verdict on the half", early(scored("False ; 0.0 / 5.0", "")), "", "127.0.0.1:"},
 		{"no verdict", says("SPAMD/1.1 0 EX_OK\r\nContent-length: 0\r\n\r\n"), "", "does not say whether"},
 		{"a verdict of another kind", says(scored("Maybe ; 1.0 / 5.0", "")), "", `it says "Spam: Maybe`},
 		{"no score", says(scored("True", "")), "", `it says "Spam: True"`},
@@ -108,7 +108,10 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			if c.serve == nil {
 				c.serve = func(nc net.Conn) { take(nc); <-t.Context().Done() }
 			}
-			text := message + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000)
+			text := message
+			if strings.Contains(c.name, "half") { // more than the network holds while nobody reads
+				text += strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000)
+			}
 			v, err := judge(t, "max_size = \"20MB\"\naddress = \""+daemontest.Serve(t, "tcp", c.serve)+"\"\n"+c.more, "a@far.test", text)
 			if err == nil || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 400 {
 				t.Fatalf("got %+v, %v; want the error %s", v, err, c.want)
