@@ -92,7 +92,17 @@ func certCoded(err error) error {
 func (c *certs) state() string { return filepath.Join(c.cfg.State, "acme") }
 
 // apart tells whether root is to leave the network to another user.
-func (c *certs) apart() bool { return os.Geteuid() == 0 && !daemon.Private(c.cfg) }
+func (c *certs) apart() bool { return os.Geteuid() == 0 && !c.private() }
+
+// private tells whether one user runs all: whose the state is says so. The units hide the spool, by which the daemons know it.
+func (c *certs) private() bool {
+	var st unix.Stat_t
+	u, err := user.Lookup(layout.UserACME)
+	if err != nil || unix.Stat(c.state(), &st) != nil {
+		return daemon.Private(c.cfg)
+	}
+	return strconv.FormatUint(uint64(st.Uid), 10) != u.Uid
+}
 
 func (c *certs) renew(ctx context.Context) error {
 	obtain := c.obtain
@@ -147,7 +157,7 @@ func (c *certs) obtain(ctx context.Context) error {
 	switch {
 	case c.apart():
 		return &codedError{exitNoPerm, errors.New("root does not speak to the network here; run posthouse cert renew, which does it as the user posthouse-acme")}
-	case daemon.Private(c.cfg):
+	case c.private():
 		if err := os.MkdirAll(state, 0o700); err != nil {
 			return err
 		}
@@ -174,7 +184,7 @@ func (c *certs) installReady() error { return c.put(true) }
 
 func (c *certs) put(ready bool) error {
 	place := acme.Place{Group: -1, Mode: 0o600}
-	if !daemon.Private(c.cfg) {
+	if !c.private() {
 		g, err := user.LookupGroup(layout.GroupTLS)
 		if err != nil {
 			return err
