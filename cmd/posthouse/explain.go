@@ -70,6 +70,7 @@ type target struct {
 	Account     string `json:"account,omitempty"` // of the machine, whose mailbox it is
 	Program     string `json:"program,omitempty"` // the name in [programs]
 	Folder      string `json:"folder,omitempty"`
+	Quota       int64  `json:"quota,omitempty"` // of the mailbox, octets
 	Destination string `json:"destination,omitempty"`
 	Way         string `json:"way,omitempty"` // what gives the destination: mx, smart_host, or route and its domain
 	Reply       string `json:"reply,omitempty"`
@@ -282,7 +283,7 @@ func (e *explainer) target(a mta.Address, d route.Decision) target {
 	case route.Program:
 		t.Program = d.Program
 	case route.Mailbox:
-		t.Login, t.Folder = d.Login.String(), d.Folder
+		t.Login, t.Folder, t.Quota = d.Login.String(), d.Folder, d.Quota
 		if t.Account = d.System; t.Account != "" {
 			break
 		}

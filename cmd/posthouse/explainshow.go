@@ -80,7 +80,11 @@ func (t *target) goesTo(members int) string {
 		if t.Account != "" {
 			return "the machine's user " + t.Account + ", and as ~/.forward says there" + prefixed(", extension ", t.Folder)
 		}
-		return "the mailbox of " + t.Login + prefixed(" at ", t.Path) + prefixed(", folder ", t.Folder) + cause
+		quota := ""
+		if t.Quota > 0 {
+			quota = ", quota " + config.Size(t.Quota).String()
+		}
+		return "the mailbox of " + t.Login + prefixed(" at ", t.Path) + prefixed(", folder ", t.Folder) + quota + cause
 	case route.Program.String():
 		return "the program " + t.Program + " of the configuration" + wayed(t.Way)
 	case route.Alias.String():

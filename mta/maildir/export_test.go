@@ -44,6 +44,12 @@ func Paths(b []byte) (all []string) {
 // Seal puts the right checksum behind what is to be a cache.
 func Seal(b []byte) []byte { return seal(b) }
 
+// ParseQuotaFile is parseQuotaFile.
+func ParseQuotaFile(text []byte) (sum Usage, ok bool) {
+	_, sum, _, ok = parseQuotaFile(text)
+	return sum, ok
+}
+
 // WithSeen is withSeen.
 func WithSeen(file string) (string, bool) { return withSeen(file) }
 

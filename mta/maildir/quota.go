@@ -59,20 +59,18 @@ func (c Counter) Said() (u Usage, ok bool, err error) {
 // Add adds a line to the quota file, in one write, as others do the same. Where there is none yet, messages are counted.
 func (c Counter) Add(u Usage) error {
 	path := filepath.Join(c.Path, QuotaFile)
-	if c.Limit == 0 {
+	err := c.FS.Append(path, fmt.Appendf(nil, "%d %d\n", u.Octets, u.Messages))
+	switch absent := errors.Is(err, fs.ErrNotExist); {
+	case c.Limit == 0 && absent:
+		return nil
+	case c.Limit == 0 && err == nil:
 		// Whoever keeps a count of his own makes a new one. Without him the file would grow for ever.
 		if st, err := c.FS.Stat(path); err == nil && st.Size() > maxQuotaFile {
 			return c.FS.Remove(path)
 		}
+	case absent:
+		_, err = c.Recount()
 	}
-	err := c.FS.Append(path, fmt.Appendf(nil, "%d %d\n", u.Octets, u.Messages))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if c.Limit == 0 {
-		return nil
-	}
-	_, err = c.Recount()
 	return err
 }
 

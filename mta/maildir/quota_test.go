@@ -159,6 +159,26 @@ func (b *busy) ReadDir(path string) ([]string, error) {
 	return b.FS.ReadDir(path)
 }
 
+// FuzzQuotaFile holds that a file that is believed says something that can be, and says one more after one more line.
+func FuzzQuotaFile(f *testing.F) {
+	for _, s := range []string{"100S\n5 1\n", "100S,10C\n 5  1 \n-5 -1\n", "1S\n1125899906842624 1\n", "\n0 0\n", "100S\n5 1", "1S\n-1 1\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		sum, ok := maildir.ParseQuotaFile(text)
+		if !ok {
+			return
+		}
+		if sum.Octets < 0 || sum.Messages < 0 {
+			t.Errorf("%q: got %v", text, sum)
+		}
+		more, ok := maildir.ParseQuotaFile(append(text, "7 1\n"...))
+		if want := (maildir.Usage{Messages: sum.Messages + 1, Octets: sum.Octets + 7}); !ok || more != want {
+			t.Errorf("%q and a line: got %v, %v; want %v", text, more, ok, want)
+		}
+	})
+}
+
 func TestManyAddAtOnce(t *testing.T) {
 	dir, c := counting(t, "100S\n0 0\n")
 	var all sync.WaitGroup
