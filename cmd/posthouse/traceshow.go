@@ -22,7 +22,7 @@ var shown = map[string]string{
 	"delivered":      "{to} by {by}[ {address}][, {tls}][, after {delay}][: {reply}][ ({err})]",
 	"deferred":       "{to}[ by {by}][ {address}], try {tries}, next at {next}[: {reply}][ ({err})]",
 	"failed":         "{to}[ by {by}][ {address}][: {reply}][ ({err})]",
-	"expanded":       "{to}: {members} here, {forwarded} elsewhere[ as {child}][ from {from}]",
+	"expanded":       "{to}: {members} here, {forwarded} forwarded[ as {child}][ from {from}]",
 	"reported":       "to {to}, about {parent}: {failed} failed, {delayed} delayed, {succeeded} succeeded",
 	"held":           "[{reason}][until {until}]",
 	"postponed":      "{op}, until {next}: {err}",

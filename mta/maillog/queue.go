@@ -30,8 +30,8 @@ func (l *Log) QueueFailed(id mta.ID, to mta.Address, o mta.Outcome) {
 }
 
 // QueueExpanded (expanded, info): a recipient was an alias; its members are recipients now. Fields: id, to (the alias),
-// members (on this host), forwarded (off this host), child (the id of the message that these get), from (the sender that these see,
-// where it was rewritten: SRS), err (why it could not be).
+// members (of this message), forwarded (of a message of their own: off this host, or with an owner), child (the id of the message
+// that these get), from (the sender that these see, where it was rewritten: SRS), err (why it could not be).
 func (l *Log) QueueExpanded(id mta.ID, to mta.Address, members, forwarded int, child mta.ID, sender mta.Address, err error) {
 	path := ""
 	if !sender.IsNull() {
