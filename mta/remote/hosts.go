@@ -124,11 +124,11 @@ func (d *delivery) port() uint16 {
 }
 
 func (d *delivery) addrs(ctx context.Context, host string) ([]netip.Addr, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{ip.Unmap()}, nil
-	}
-	list, err := d.opt.Resolver.Addrs(ctx, host, d.opt.IPv6)
-	if err != nil {
+	var list []netip.Addr
+	ip, err := netip.ParseAddr(host)
+	if err == nil {
+		list = []netip.Addr{ip.Unmap()}
+	} else if list, err = d.opt.Resolver.Addrs(ctx, host, d.opt.IPv6); err != nil {
 		return nil, err
 	}
 	if list = slices.DeleteFunc(slices.Clone(list), ofNoHost); len(list) == 0 {

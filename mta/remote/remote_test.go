@@ -125,7 +125,7 @@ func TestDomainsThatTakeNoMail(t *testing.T) {
 		"b.test. 60 IN A 192.0.2.2",
 		"here.test. 60 IN MX 10 any4.test.", "any4.test. 60 IN A 0.0.0.0", "here.test. 60 IN MX 10 any6.test.", "any6.test. 60 IN AAAA ::",
 		"many.test. 60 IN A 224.0.0.1", "many.test. 60 IN A 255.255.255.255",
-		"some.test. 60 IN A 0.0.0.0", "some.test. 60 IN A 192.0.2.3",
+		"some.test. 60 IN A 0.0.0.0", "some.test. 60 IN A 192.0.2.3", "numeric.test. 60 IN MX 10 0.0.0.0.",
 	)
 	n.zone.Rcode("slow.test", wire.RcodeServerFailure)
 	n.zone.Rcode("fail.test", wire.RcodeServerFailure)
@@ -141,6 +141,9 @@ func TestDomainsThatTakeNoMail(t *testing.T) {
 		{"oursbyaddr.test", "deferred 451 4.3.5"},
 		{"here.test", "failed 550 5.4.4"},
 		{"many.test", "failed 550 5.4.4"},
+		{"numeric.test", "failed 550 5.4.4"},
+		{"[0.0.0.0]", "failed 550 5.4.4"},
+		{"[IPv6:::]", "failed 550 5.4.4"},
 		{"b.test", "deferred 451 4.4.1"},
 		{"some.test", "deferred 451 4.4.1"},
 	} {
