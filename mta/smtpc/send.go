@@ -213,8 +213,11 @@ func (t *transaction) pipelined() error {
 func (t *transaction) readMail() error {
 	t.stage = "MAIL"
 	r, err := t.read(t.c.to.Command)
-	if err != nil || r.Code/100 == 2 {
+	switch {
+	case err != nil || r.Code/100 == 2:
 		return err
+	case r.Positive(): // whatever it is waiting for
+		return refusal(r)
 	}
 	t.refused = true
 	for i := range t.results {
@@ -232,6 +235,8 @@ func (t *transaction) readRcpt(i int) error {
 	case r.Code/100 == 2:
 		t.accepted++
 		return nil
+	case r.Positive():
+		return refusal(r)
 	case r.Code == 552 && (r.Enhanced == "" || r.Enhanced == "5.5.3"):
 		r.Code, r.Enhanced = 452, "4.5.3" // too many recipients, as old servers say it (RFC 5321 4.5.3.1.10)
 	}
