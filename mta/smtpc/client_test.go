@@ -105,6 +105,7 @@ func TestResultOfEachRecipient(t *testing.T) {
 		{"lost at DATA", map[string]string{"DATA": mtatest.Drop}, "DATA lost, DATA lost, DATA lost", false, 0},
 		{"lost after the content", map[string]string{"END": mtatest.Drop, "RCPT TO:<c": "550 no"}, "end of data unknown, RCPT 550, end of data unknown", false, 0},
 		{"garbage", map[string]string{"RCPT TO:<c": "what?"}, "RCPT lost, RCPT lost, RCPT lost", false, 0},
+		{"421 for RCPT, and gone", map[string]string{"RCPT TO:<c": "421 4.7.0 too fast", "RCPT TO:<d": mtatest.Drop}, "RCPT 421, RCPT 421, RCPT 421", false, 0},
 		{"354 for MAIL", map[string]string{"MAIL": "354 go on"}, "MAIL lost, MAIL lost, MAIL lost", false, 0},
 		{"354 for RCPT", map[string]string{"RCPT TO:<d": "354 go on"}, "RCPT lost, RCPT lost, RCPT lost", false, 0},
 		{"codes that differ", map[string]string{"END": "250-a\r\n550 b"}, "end of data unknown, end of data unknown, end of data unknown", false, 1},

@@ -75,6 +75,10 @@ func (c *Client) Send(m Message) (results []Result, usable bool, err error) {
 	} else {
 		err = t.stepwise()
 	}
+	var said mta.Reply
+	if err != nil && t.farewell.Code != 0 && !errors.Is(err, ErrUnknown) && !errors.As(err, &said) {
+		err = fmt.Errorf("%w (%w)", t.farewell, err) // why the connection was lost
+	}
 	for i := range t.results {
 		if r := &t.results[i]; r.Stage == "" {
 			r.Stage, r.Err = t.stage, err
@@ -105,10 +109,11 @@ type transaction struct {
 	c        *Client
 	m        Message
 	results  []Result
-	stage    string // of the command whose reply is awaited
-	accepted int    // recipients so far
-	refused  bool   // MAIL was
-	closing  bool   // the server said 421
+	stage    string    // of the command whose reply is awaited
+	accepted int       // recipients so far
+	refused  bool      // MAIL was
+	closing  bool      // the server said 421
+	farewell mta.Reply // which was that
 }
 
 func (t *transaction) mail() string {
@@ -388,7 +393,7 @@ func (t *transaction) settle(stage string, r mta.Reply, err error) {
 func (t *transaction) read(d time.Duration) (mta.Reply, error) {
 	r, err := t.c.read(d)
 	if r.Code == 421 {
-		t.closing = true
+		t.closing, t.farewell = true, r
 	}
 	return r, err
 }
