@@ -78,7 +78,9 @@ func (t *tally) count(f *Failure) {
 	}
 	t.Failed++
 	c := *f
-	c.Reason = strings.ToValidUTF8(c.Reason[:min(len(c.Reason), maxReason)], "")
+	for _, said := range []*string{&c.Reason, &c.Helo} { // by a server, at whatever length it likes
+		*said = strings.ToValidUTF8((*said)[:min(len(*said), maxReason)], "")
+	}
 	for i := range t.Details {
 		if t.Details[i].Failure == c {
 			t.Details[i].Count++

@@ -156,7 +156,7 @@ func TestOneReportADayAndDomainWithRestartsBetween(t *testing.T) {
 	k.record("a.test", "v=TLSRPTv1; rua=mailto:tls@a.test")
 	k.record("web.test", "v=TLSRPTv1; rua=https://reports.test/v1?x=1")
 	sts := tlsrpt.Policy{Type: tlsrpt.PolicySTS, Domain: "a.test", Lines: []string{"version: STSv1", "mode: enforce"}, MX: []string{"mx.a.test"}}
-	bad := &tlsrpt.Failure{Type: tlsrpt.Expired, Host: "mx.a.test", IP: "192.0.2.1", SourceIP: "192.0.2.9", Reason: strings.Repeat("x", 1000)}
+	bad := &tlsrpt.Failure{Type: tlsrpt.Expired, Host: "mx.a.test", IP: "192.0.2.1", SourceIP: "192.0.2.9", Reason: strings.Repeat("x", 1000), Helo: strings.Repeat("y", 4000)}
 	for range 3 {
 		k.r.Session(tlsrpt.Session{Domain: "a.test", Results: []tlsrpt.Result{{Policy: sts, Failure: bad}}})
 		k.r.Session(tlsrpt.Session{Domain: "a.test", Results: []tlsrpt.Result{{Policy: sts}}})
@@ -184,7 +184,8 @@ func TestOneReportADayAndDomainWithRestartsBetween(t *testing.T) {
 		t.Errorf("summary: got %v, want %v", got, want)
 	}
 	detail := pol["failure-details"].([]any)[0].(map[string]any)
-	if detail["failed-session-count"] != 3.0 || detail["result-type"] != "certificate-expired" || detail["receiving-ip"] != "192.0.2.1" || len(detail["failure-reason-code"].(string)) != 200 {
+	if detail["failed-session-count"] != 3.0 || detail["result-type"] != "certificate-expired" || detail["receiving-ip"] != "192.0.2.1" || len(detail["failure-reason-code"].(string)) != 200 ||
+		len(detail["receiving-mx-helo"].(string)) != 200 {
 		t.Errorf("detail: got %v", detail)
 	}
 	if got := fmt.Sprint(pol["policy"]); got != "map[mx-host:[mx.a.test] policy-domain:a.test policy-string:[version: STSv1 mode: enforce] policy-type:sts]" {
