@@ -15,8 +15,13 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/daemon"
 )
 
-// moreBody is how much larger than twice the message a new body may be, octets.
-const moreBody = 16 << 20
+const (
+	// moreBody is how much larger than twice the message a new body may be, octets.
+	moreBody = 16 << 20
+	// maxFields is how many fields of a header a milter is told. It may answer to each, and would have no time left for what
+	// has more: where mail passes then, nobody is to get round it that way.
+	maxFields = 10_000
+)
 
 // Filter is the filter.
 type Filter struct {
@@ -108,6 +113,9 @@ func (f *Filter) message(ctx context.Context, e *filters.Event) (*filters.Verdic
 	fields, hidden, err := seen(e.Message)
 	if err != nil {
 		return nil, err
+	}
+	if len(fields) > maxFields {
+		return &filters.Verdict{Action: filters.Reject, Code: 554, Enhanced: "5.6.0", Text: "The header has too many fields to be checked"}, nil
 	}
 	s, err := f.begin(ctx, e, 2*e.Message.Size()+moreBody)
 	if err != nil {

@@ -368,6 +368,13 @@ func TestAFieldLargerThanAPacketIsShownAsFarAsItGoes(t *testing.T) {
 	}
 }
 
+func TestAHeaderOfVeryManyFieldsIsRefused(t *testing.T) {
+	v, err := judge(t, "address = \"unix:/nonexistent\"", "From: a@far.test\r\n"+strings.Repeat("A:\r\n", 10_000)+"\r\nbody\r\n")
+	if err != nil || v.Action != filters.Reject || v.Code != 554 {
+		t.Errorf("got %+v, %v, want 554", v, err)
+	}
+}
+
 func TestRecipientsAreAskedAboutOneByOne(t *testing.T) {
 	for _, c := range []struct {
 		name, settings string
