@@ -24,6 +24,9 @@ func (s *session) capa(_ context.Context, arg string) error {
 }
 
 func (s *session) capabilities() []string {
+	if s.told != nil {
+		return s.told
+	}
 	names := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UTF8 USER", "LANG", "EXPIRE " + s.opt.Expire, "IMPLEMENTATION Posthouse"}
 	if s.opt.LoginDelay > 0 {
 		names = append(names, "LOGIN-DELAY "+strconv.FormatInt(int64((s.opt.LoginDelay+time.Second-1)/time.Second), 10))

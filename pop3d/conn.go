@@ -45,6 +45,7 @@ type conn struct {
 	raw      net.Conn
 	end      time.Time // of what may go on while the server stops
 	draining bool
+	over     bool // nothing is read any more
 }
 
 func newConn(raw net.Conn, opt *Options) *conn {

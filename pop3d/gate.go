@@ -23,7 +23,16 @@ func (g *gate) Authenticate(ctx context.Context, login, password string) (identi
 	if err := g.delay(ctx, login); err != nil {
 		return "", err
 	}
-	return g.Accounts.Authenticate(ctx, g.login, password)
+	e := g.s.opt.Elsewhere
+	if e == nil || !e.Serves(g.login) {
+		return g.Accounts.Authenticate(ctx, g.login, password)
+	}
+	g.s.dropHanded()
+	identity, process, err := e.Open(ctx, g.login, password)
+	if err == nil {
+		g.s.handed = process
+	}
+	return identity, err
 }
 
 // Scram is sasl.Accounts'.
@@ -32,6 +41,14 @@ func (g *gate) Scram(ctx context.Context, login string) (identity string, v mta.
 		return "", mta.ScramVerifier{}, err
 	}
 	return g.Accounts.Scram(ctx, g.login)
+}
+
+// dropHanded ends a process that is not to serve the client after all.
+func (s *session) dropHanded() {
+	if s.handed != nil {
+		_ = s.handed.Close()
+		s.handed = nil
+	}
 }
 
 func (g *gate) delay(ctx context.Context, login string) error {

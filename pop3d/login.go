@@ -54,6 +54,7 @@ func (s *session) pass(ctx context.Context, password string) error {
 
 // refuse answers a failed login; the response codes are those of RFC 2449 8.1 and RFC 3206.
 func (s *session) refuse(ctx context.Context, g *gate, err error) error {
+	s.dropHanded() // the password was right, and something else was not
 	why, text := "fault", "[SYS/TEMP] login does not work now, try again later"
 	switch {
 	case errors.Is(err, mta.ErrCredentials):
@@ -93,6 +94,9 @@ func (s *session) shut(login, why, text string, err error) error {
 
 // open takes the snapshot and begins the transaction state.
 func (s *session) open(ctx context.Context, login, identity string) error {
+	if s.handed != nil {
+		return s.handOver(ctx, login, identity)
+	}
 	path, err := s.opt.Mailbox(identity)
 	if err != nil {
 		return s.notOpened(login, err)

@@ -34,6 +34,7 @@ type Options struct {
 	Hostname      string      // for the greeting
 	TLS           *tls.Config // nil: no TLS is offered, and so no login
 	Auth          sasl.Accounts
+	Elsewhere     Elsewhere                                      // nil: all mailboxes are served here
 	Mailbox       func(identity string) (path string, err error) // the Maildir of who has logged in
 	DefaultDomain string                                         // completes a login without a domain; "" leaves it as it is
 	Conns         *guard.Conns

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -47,6 +48,9 @@ type session struct {
 	removed  int               // messages that QUIT removed
 	former   maildir.UIDLs     // what a former server showed; nil until it is wanted
 	twins    map[int]string    // UIDLs of messages with equal names; nil until they are wanted
+
+	handed net.Conn // the process that is to serve the client, between login and handover
+	told   []string // the capabilities, where another process knows them; nil: they are ours
 }
 
 func newSession(opt *Options, c *conn, peer netip.Addr, mode TLSMode) *session {
@@ -92,6 +96,7 @@ var verbs = map[string]verb{
 func (s *session) run(ctx context.Context) {
 	err := s.dialogue(ctx)
 	s.closeDrop()
+	s.dropHanded()
 	_ = s.flush()
 	by := reason(ctx, err)
 	if s.identity != "" {

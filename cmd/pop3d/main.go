@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"net"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,7 +13,12 @@ import (
 	"github.com/posthouse-mail/posthouse/pop3d"
 )
 
-func main() { daemon.Main("posthouse-pop3d", run) }
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--session" {
+		os.Exit(session())
+	}
+	daemon.Main("posthouse-pop3d", run)
+}
 
 func run(ctx context.Context, app *daemon.App) error {
 	b := newBuilder(app.Path, app.Config(), app.Log)

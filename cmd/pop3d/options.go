@@ -3,12 +3,14 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/guard"
@@ -68,13 +70,17 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	b.tls.Store(certificates)
-	template := c.Mailboxes.Path
+	template, system := c.Mailboxes.Path, c.SystemDomains()
+	people := directory.Machine{File: users, Domains: system, MinUID: c.Mailboxes.SystemMinUID}
 	return pop3d.Options{
-		Hostname: c.Hostname, TLS: policy, Auth: users, DefaultDomain: p.DefaultDomain,
+		Hostname: c.Hostname, TLS: policy, Auth: people, Elsewhere: elsewhere{people, asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}}, DefaultDomain: p.DefaultDomain,
 		Mailbox: func(identity string) (string, error) {
 			a, err := mta.ParseAddress(identity)
 			if err != nil {
 				return "", err
+			}
+			if system[a.Domain] {
+				return c.Mailboxes.SystemPath, nil
 			}
 			return maildir.Path(template, a)
 		},

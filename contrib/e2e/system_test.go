@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +30,8 @@ timeout = "1s"
 [[route]]
 domain = "fax.test"
 to = "program:archive"
-[queue]
-max_local = 32
+[pop3d]
+login_attempts = 9
 `})
 	m.text = strings.Replace(m.text, "environment = []", fmt.Sprintf("environment = [\"DIR=%s/archived\"]", m.dir), 1)
 	m.text = strings.Replace(m.text, "\nmailboxes = \"system\"\n", fmt.Sprintf("\nmailboxes = \"system\"\naliases = \"%s/aliases\"\n", m.dir), 1)
@@ -50,7 +52,8 @@ max_local = 32
 	}
 	m.scene(t, "hostile", hostile)
 	m.scene(t, "forward", forwards)
-	m.scene(t, "crash", crashes)
+	m.scene(t, "session", sessions)
+	m.scene(t, "crash", crashes) // the last: what it starts ends with it
 }
 
 // scene is a subtest on the machine.
@@ -224,6 +227,74 @@ func forwards(t *testing.T, m *machine) {
 		t.Errorf("the program got %q, %v", b, err)
 	}
 	_ = os.Remove(filepath.Join(m.home("bob"), ".forward"))
+}
+
+// sessions are users of the machine who log in: with their passwords, at SMTP and POP3.
+func sessions(t *testing.T, m *machine) {
+	c := m.submit(t, "dora")
+	id, _, err := c.send([]byte("From: dora@here.test\r\nSubject: from dora\r\n\r\ntext\r\n"), m.address("dora"), m.address("dora"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.cmd("550", "MAIL FROM:<%s>", m.address("bob")); err != nil {
+		t.Errorf("dora as bob: %v", err)
+	}
+	m.helper.await(t, `event=as-user-checked user=dora peer=901`)
+	m.delivered(id, "dora")
+	pop := m.login(t, "dora")
+	m.pop3d.await(t, `event=pop3-login .*login=dora@here.test`)
+	pid := m.helper.await(t, `event=as-user-started op=session user=dora peer=903 pid=(\d+)`)[1]
+	b, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"Name:\tpop3d", "Uid:\t20004\t20004\t20004\t20004", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
+		if !strings.Contains("\n"+string(b), "\n"+line) {
+			t.Errorf("no %q in\n%s", line, b)
+		}
+	}
+	if _, err := m.dialPOP3("dora"); err == nil || !strings.Contains(err.Error(), "[IN-USE]") {
+		t.Errorf("a second session: got %v, want it refused", err)
+	}
+	list, err := pop.list("UIDL")
+	if err != nil || len(list) != len(m.inbox("dora", "Maildir")) {
+		t.Fatalf("got %q, %v", list, err)
+	}
+	n := slices.IndexFunc(list, func(u string) bool { return strings.HasPrefix(u, id) }) + 1
+	text, err := pop.fetch(n)
+	if err != nil || !bytes.HasSuffix(text, []byte("Subject: from dora\r\n\r\ntext\r\n")) && !bytes.Contains(text, []byte("Subject: from dora\r\n")) {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for _, cmd := range []string{fmt.Sprintf("DELE %d", n), "NOOP", "QUIT"} {
+		if _, err := pop.cmd("%s", cmd); err != nil {
+			t.Errorf("%s: %v", cmd, err)
+		}
+	}
+	m.helper.await(t, `event=as-user-ended op=session user=dora pid=`+pid+` status="exit status 0"`)
+	m.pop3d.await(t, `event=pop3-closed .*login=dora@here.test reason=quit`)
+	if got := m.inbox("dora", "Maildir"); slices.Contains(got, "from dora") {
+		t.Errorf("it was deleted, and dora has %q", got)
+	}
+	bad, err := tls.Dial("tcp", m.pop3s, m.certs.Client(m.ip))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bad.Close()
+	for _, who := range []string{"dora", "root"} {
+		wrong := &popConn{bad, bufio.NewReader(bad)}
+		if who == "dora" {
+			if _, err := wrong.line(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := wrong.cmd("USER %s", m.address(who))
+		if err == nil {
+			_, err = wrong.cmd("PASS wrong")
+		}
+		if err == nil || !strings.Contains(err.Error(), "[AUTH] bad login or password") {
+			t.Errorf("%s: got %v", who, err)
+		}
+	}
 }
 
 // crashes kills queue-runner as soon as a message is in its Maildir: it must be there once in the end.

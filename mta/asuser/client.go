@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,6 +80,9 @@ func (c Client) Session(ctx context.Context, user, password string, sock *os.Fil
 
 // ask sends a request and reads whether it is granted.
 func (c Client) ask(ctx context.Context, r Request, files ...*os.File) (*net.UnixConn, error) {
+	if (r.Op == Check || r.Op == Session) && (!IsName(r.User) || r.Password == "" || len(r.Password) > maxPassword || strings.ContainsRune(r.Password, 0)) {
+		return nil, mta.ErrCredentials // nobody's
+	}
 	b, err := r.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)

@@ -53,17 +53,17 @@ func (m Machine) account(a mta.Address) (User, error) {
 	return User{}, ErrUnknown
 }
 
-// Account returns the account that a login means; "" where it is none of the machine's.
-func (m Machine) Account(login string) string {
+// Find returns the account that a login means, and its address; ok says that the login is of a domain whose users are the
+// accounts, though there need be none of that name.
+func (m Machine) Find(login string) (name string, identity mta.Address, ok bool) {
 	a, ok := m.login(login)
 	if !ok {
-		return ""
+		return "", a, false
 	}
-	u, err := m.account(a)
-	if err != nil {
-		return ""
+	if u, err := m.account(a); err == nil {
+		return u.System, u.Address, true
 	}
-	return u.System
+	return lowerASCII(a.Local), a, true
 }
 
 // login says whether a login is of a domain whose users are the accounts. One without a domain is of the only such domain.
@@ -99,18 +99,12 @@ func (m Machine) Scram(ctx context.Context, login string) (identity string, v mt
 
 // Authenticate is File.Authenticate, and asks Check for the passwords of accounts.
 func (m Machine) Authenticate(ctx context.Context, login, password string) (identity string, err error) {
-	a, ok := m.login(login)
+	name, a, ok := m.Find(login)
 	if !ok {
 		return m.File.Authenticate(ctx, login, password)
 	}
 	if m.Check == nil || len(password) > MaxPassword {
 		return "", mta.ErrCredentials
-	}
-	name := lowerASCII(a.Local)
-	if u, err := m.account(a); err == nil {
-		name, a = u.System, u.Address
-	} else if !errors.Is(err, ErrUnknown) {
-		return "", err
 	}
 	if err := m.Check(ctx, name, password); err != nil { // also of who is unknown: it takes the same time
 		return "", err
