@@ -12,12 +12,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
 )
@@ -42,7 +45,39 @@ type process struct {
 	place   place
 	started time.Time
 
+	doubt  chan struct{} // holds one when a call was not answered
+	misses atomic.Int32  // calls that were not answered, since the last that was
+
 	calls int // under way; guarded by the slot's mutex
+}
+
+// maxMisses is how many calls in a row a process may leave without an answer.
+const maxMisses = 10
+
+// heard takes note of whether a call was answered: an error of the filter's is an answer too.
+func (p *process) heard(err error) {
+	switch status.Code(err) {
+	case codes.DeadlineExceeded, codes.Unavailable:
+		p.misses.Add(1)
+		select {
+		case p.doubt <- struct{}{}:
+		default:
+		}
+	case codes.Canceled: // by us
+	default:
+		p.misses.Store(0)
+	}
+}
+
+// alive says whether a process in doubt is worth keeping: it may be slow with one message, and do its work with others.
+func (p *process) alive(ctx context.Context, o *Options) bool {
+	if p.misses.Load() >= maxMisses {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
+	_, err := p.filter.Describe(ctx, &proto.DescribeRequest{})
+	return err == nil || status.Code(err) == codes.Canceled
 }
 
 // info is what Describe said, checked.
@@ -68,7 +103,7 @@ func (o *Options) launch(ctx context.Context, name string) (*process, error) {
 }
 
 func (o *Options) launchWith(ctx context.Context, name string, at place, set settings) (*process, error) {
-	p := &process{place: at, set: set, started: time.Now(), says: &says{log: o.Log, name: name}}
+	p := &process{place: at, set: set, started: time.Now(), doubt: make(chan struct{}, 1), says: &says{log: o.Log, name: name}}
 	if err := os.MkdirAll(filepath.Join(o.State, name), 0o700); err != nil {
 		return nil, err
 	}

@@ -164,6 +164,7 @@ func (s *slot) ask(ctx context.Context, stage proto.Stage, e *proto.Event, prepa
 	begin := time.Now()
 	v, err = invoke(ctx, p.filter, stage, e)
 	s.counters.called(stage, time.Since(begin))
+	p.heard(err)
 	if err != nil {
 		s.counters.fail(stage)
 	}

@@ -110,6 +110,19 @@ func (s *slot) watch(ctx context.Context, p *process) (*process, error) {
 			s.withdraw(false, "down", errEnded)
 			p.end()
 			return p, errEnded
+		case <-p.doubt:
+			if p.alive(ctx, s.options.Load()) {
+				continue
+			}
+			err := errSilent
+			select {
+			case <-p.gone:
+				err = errEnded
+			default:
+			}
+			s.withdraw(false, "down", err)
+			p.end()
+			return p, err
 		case <-tick.C:
 			o := s.options.Load()
 			now, err := o.find(s.name)
@@ -132,7 +145,10 @@ func (s *slot) watch(ctx context.Context, p *process) (*process, error) {
 	}
 }
 
-var errEnded = errors.New("its process has ended by itself")
+var (
+	errEnded  = errors.New("its process has ended by itself")
+	errSilent = errors.New("its process answers no more, and was ended")
+)
 
 // candidate is what stands on disk instead of what runs.
 type candidate struct {
