@@ -76,6 +76,19 @@ func hang() {
 	}
 }
 
+// unplug ends the connections of this process, and takes away the name of its socket.
+func unplug() error {
+	if err := os.RemoveAll(os.Getenv("PLUGIN_UNIX_SOCKET_DIR")); err != nil {
+		return err
+	}
+	for fd := 3; fd < 100; fd++ {
+		if _, err := syscall.Getpeername(fd); err == nil {
+			_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
+		}
+	}
+	return nil
+}
+
 // program is a filter whose name and settings say what it does.
 type program struct {
 	name string
@@ -141,8 +154,9 @@ func (p *program) Connect(_ context.Context, e *filters.Event) (*filters.Verdict
 }
 
 func (p *program) Recipient(ctx context.Context, e *filters.Event) (*filters.Verdict, error) {
-	if local, _, _ := strings.Cut(e.Recipient, "@"); strings.HasPrefix(local, "do-") {
-		return p.do(ctx, strings.TrimPrefix(local, "do-"), e)
+	local := strings.Trim(e.Recipient[:max(strings.LastIndex(e.Recipient, "@"), 0)], `"`)
+	if what, ok := strings.CutPrefix(local, "do-"); ok {
+		return p.do(ctx, what, e)
 	}
 	return nil, nil
 }
@@ -182,6 +196,11 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		v.ReplaceHeader("Subject", 1, p.set.Tag+" "+filters.Get(header, "Subject"))
 	case "hang":
 		hang()
+	case "unplug": // lives on, where nobody can reach it
+		if err := unplug(); err != nil {
+			return nil, err
+		}
+		hang()
 	case "sleep":
 		d, err := time.ParseDuration(rest)
 		if err != nil {
@@ -212,6 +231,14 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		return filters.Rejected("no\r\n250 yes\x1b[2J"), nil
 	case "badcode":
 		return &filters.Verdict{Action: filters.Reject, Code: 250, Text: "no"}, nil
+	case "split": // the first filter does the first half, the second the other
+		first, second, _ := strings.Cut(rest, "|")
+		if p.name == "one" {
+			return p.do(ctx, first, e)
+		}
+		return p.do(ctx, second, e)
+	case "421":
+		return &filters.Verdict{Action: filters.TempFail, Code: 421, Text: "go away"}, nil
 	case "tempfail":
 		return filters.TempFailed(rest), nil
 	case "discard":
@@ -265,6 +292,20 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		v.Deliver("bob@here.test", rest)
 	case "note":
 		v.Notes = []filters.Note{{Method: "spf", Result: "pass", Reason: `it "is"`, Properties: []filters.Property{{Type: "smtp", Name: "mailfrom", Value: e.Sender}}}}
+	case "notes": // as many as a verdict may have
+		for range 64 {
+			n := filters.Note{Method: "x", Result: "pass"}
+			for range 16 {
+				n.Properties = append(n.Properties, filters.Property{Type: "policy", Name: "x", Value: strings.Repeat("x", 512)})
+			}
+			v.Notes = append(v.Notes, n)
+		}
+	case "twobodies":
+		for range 2 {
+			if err := v.ReplaceBody(e, strings.NewReader("new\n")); err != nil {
+				return nil, err
+			}
+		}
 	case "badnote":
 		v.Notes = []filters.Note{{Method: "spf; dkim=pass", Result: "pass"}}
 	case "seen":

@@ -44,6 +44,12 @@ func (d *draft) adopt(path string) error {
 	if err := w.put(io.NewSectionReader(old, 0, d.header.size), f); err != nil {
 		return fmt.Errorf("new body: %w", err)
 	}
+	if w.added > 0 { // the last field has a line end now
+		if n := len(d.header.fields) - 1; n >= 0 && d.header.fields[n].text == "" {
+			d.header.fields[n].size += w.added
+		}
+		d.header.size += w.added
+	}
 	d.base, d.replaced, d.eight = base{path: name, size: w.size}, true, d.eight || w.eight
 	return nil
 }
@@ -54,16 +60,33 @@ type lineEnds struct {
 	size  int64
 	left  int64
 	eight bool
-	cr    bool // the last octet was CR, and is not written yet
+	cr    bool  // the last octet was CR, and is not written yet
+	added int64 // octets of a line end that the header lacked
+}
+
+type lastOctet struct{ c byte }
+
+func (l *lastOctet) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.c = p[len(p)-1]
+	}
+	return len(p), nil
 }
 
 // put writes a header as it is, the empty line, and a body.
 func (l *lineEnds) put(header, body io.Reader) error {
-	n, err := io.Copy(l.w, header)
+	last := &lastOctet{}
+	n, err := io.Copy(io.MultiWriter(l.w, last), header)
 	if err != nil {
 		return err
 	}
 	l.size, l.left = n, l.left-n
+	if n > 0 && last.c != '\n' {
+		l.added = 2
+		if err := l.octets('\r', '\n'); err != nil {
+			return err
+		}
+	}
 	if err := l.octets('\r', '\n'); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ const maxFolder = 200
 // apply makes the edits of one verdict; body is where the filter may have written a new one. Where one edit is no good the
 // draft is not to be used.
 func (d *draft) apply(edits []*proto.Edit, body string) error {
+	bodies := 0
 	for _, e := range edits {
 		var err error
 		switch x := e.GetEdit().(type) {
@@ -29,6 +30,9 @@ func (d *draft) apply(edits []*proto.Edit, body string) error {
 		case *proto.Edit_RemoveHeader:
 			d.header.remove(x.RemoveHeader.GetName(), x.RemoveHeader.GetIndex())
 		case *proto.Edit_ReplaceBody:
+			if bodies++; bodies > 1 {
+				return errors.New("the body is replaced twice: each time takes room for a whole message")
+			}
 			err = d.adopt(body)
 		default:
 			err = d.envelope(e)

@@ -124,7 +124,7 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 	s := newSite(t, "one", "two")
 	s.opt.OnFailure = host.OnFailureAccept
 	s.start()
-	for _, what := range []string{"inject", "badname", "halfbody", "bigbody", "badnote", "badcode", "addrcpt x", "sender \xff", "folder ../x", "error", "panic"} {
+	for _, what := range []string{"inject", "badname", "halfbody", "bigbody", "twobodies", "badnote", "badcode", "addrcpt x", "sender \xff", "folder ../x", "error", "panic"} {
 		r := s.judge(do("one top seen", "one "+what))
 		if r.Action != mta.GoOn {
 			t.Errorf("%s: got %+v", what, r.Verdict)
@@ -134,8 +134,8 @@ func TestABadAnswerChangesNothing(t *testing.T) {
 			t.Errorf("%s: got the envelope %+v", what, r.env)
 		}
 	}
-	if n := strings.Count(s.logged(), "event=filter-failed"); n != 11 {
-		t.Errorf("got %d events filter-failed, want one each: 11", n)
+	if n := strings.Count(s.logged(), "event=filter-failed"); n != 12 {
+		t.Errorf("got %d events filter-failed, want one each: 12", n)
 	}
 	if strings.Contains(s.logged(), "filter-down") {
 		t.Error("the filter is down: want it to outlive its own bad answers")
@@ -155,6 +155,7 @@ func TestVerdictsDecide(t *testing.T) {
 		{"reject without a word", []string{"one reject"}, "1 550 5.7.1 Refused by local policy one"},
 		{"line ends in the text", []string{"one crlf"}, "1 550 5.7.1 no 250 yes [2J one"},
 		{"tempfail", []string{"two tempfail later"}, "1 451 4.7.1 later two"},
+		{"the end of a session that goes on", []string{"one 421"}, "1 451 4.7.1 go away one"},
 		{"discard", []string{"one discard", "two reject never asked"}, "2 000 one"},
 		{"accept skips the next", []string{"one accept", "two reject no"}, "0 000 "},
 		{"quarantine does not", []string{"one quarantine", "two reject no"}, "1 550 5.7.1 no two"},
@@ -176,6 +177,54 @@ func TestVerdictsDecide(t *testing.T) {
 	}
 	if r := s.judge(do("one quarantine odd")); r.env.Hold != "" || !strings.Contains(string(r.env.Notes), `"quarantine":"one"`) {
 		t.Errorf("got hold %q, notes %s", r.env.Hold, r.env.Notes)
+	}
+}
+
+// recipient asks for one more recipient, whose local part tells the filters what to do.
+func recipient(t *testing.T, f *host.Session, e *mta.Event, to string) mta.Verdict {
+	t.Helper()
+	x := *e
+	x.Stage, x.Rcpt = mta.AtRecipient, address(to)
+	v := f.Ask(t.Context(), &x)
+	if v.Action == mta.GoOn {
+		e.Rcpts = append(e.Rcpts, mta.Recipient{Address: x.Rcpt})
+	}
+	return v
+}
+
+func TestARefusedRecipientLeavesNothingBehind(t *testing.T) {
+	s := newSite(t, "one", "two")
+	s.start()
+	f := s.host.Session()
+	defer f.End()
+	e := event(mta.AtMessage)
+	e.Rcpts = nil
+	if v := recipient(t, f, e, `"do-split addrcpt other@else.test|tempfail later"@here.test`); v.Reply.Code != 451 {
+		t.Fatalf("got %+v, want the second filter's refusal", v)
+	}
+	if v := recipient(t, f, e, "bob@here.test"); v.Action != mta.GoOn {
+		t.Fatalf("got %+v", v)
+	}
+	if r := s.message(f, e, do()); len(r.env.Rcpts) != 1 || r.env.Rcpts[0].Address.String() != "bob@here.test" {
+		t.Errorf("got the recipients %v, want bob alone", r.env.Rcpts)
+	}
+}
+
+func TestTheNotesOfATransactionAreBounded(t *testing.T) {
+	s := newSite(t, "one")
+	s.start()
+	f := s.host.Session()
+	defer f.End()
+	e := event(mta.AtMessage)
+	e.Rcpts = nil
+	for i := range 4 {
+		recipient(t, f, e, fmt.Sprintf(`"do-notes %d"@here.test`, i))
+	}
+	if len(e.Rcpts) != 1 {
+		t.Fatalf("got %d recipients, want one: the others' notes are too many", len(e.Rcpts))
+	}
+	if r := s.message(f, e, do()); r.Action != mta.GoOn || len(r.env.Notes) > 2<<20 {
+		t.Errorf("got %+v with %d octets of notes", r.Verdict, len(r.env.Notes))
 	}
 }
 
@@ -203,6 +252,7 @@ func TestOddMessages(t *testing.T) {
 		{"no header", "\r\nbody\r\n", received + "\r\nbody\r\n"},
 		{"header alone", "X-Do: one bottom x\r\n", received + "X-Do: one bottom x\r\nX-Bottom: x\r\n"},
 		{"header without a line end", "X-Do: one bottom x", received + "X-Do: one bottom x\r\nX-Bottom: x\r\n"},
+		{"header without a line end, and a body", "X-Do: one body", received + "X-Do: one body\r\n\r\nnew\r\nbody\r\nwith \xe4\r\nline ends"},
 		{"large, in the spool", large, received + strings.Replace(large, "hello", "[tag] hello", 1)},
 		{"eight bits in the header", "Subject: \xe4\r\nX-Do: one bottom x\r\n\r\n", received + "Subject: \xe4\r\nX-Do: one bottom x\r\nX-Bottom: x\r\n\r\n"},
 	} {

@@ -93,6 +93,39 @@ func TestAFilterThatFailsIsAnsweredForByOnFailure(t *testing.T) {
 	}
 }
 
+func TestAFilterThatAnswersNoMoreIsStartedAgain(t *testing.T) {
+	for _, c := range []struct {
+		do    string
+		times int
+	}{
+		{"one unplug", 1},
+		{"one hang", 10},
+	} {
+		t.Run(c.do, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "one")
+			s.settings("one", "[filter]\ntimeout = \"100ms\"")
+			s.start()
+			for range c.times {
+				if r := s.judge(do(c.do)); r.Action != mta.NotJudged {
+					t.Fatalf("got %+v", r.Verdict)
+				}
+			}
+			s.await(`(?s)event=filter-down filter=one err=.*(answers no more).*event=filter-started filter=one`)
+		})
+	}
+}
+
+func TestSettingsOfAnySizeCostNoMemory(t *testing.T) {
+	s := newSite(t, "one")
+	s.settings("one", "")
+	if err := os.Truncate(filepath.Join(s.opt.Settings, "one.toml"), 1<<40); err != nil {
+		t.Skip("the filesystem has no files of 1 TB: ", err)
+	}
+	s.start()
+	s.await("event=filter-down filter=one err=.*one.toml is larger than 1048576 octets")
+}
+
 func TestASlowStartIsWaitedFor(t *testing.T) {
 	s := newSite(t, "slow", "quick")
 	s.settings("slow", "[settings]\nslow = 1500")

@@ -18,9 +18,17 @@ const maxDelay = time.Minute
 // localPatience is how long a message from this machine waits for a filter that has failed, before it is taken without.
 const localPatience = time.Minute
 
+// Bounds of what filters come to in one transaction, in which each recipient has verdicts of its own. All of it is told to
+// each filter, and kept in the envelope.
+const (
+	maxSaidInAll = 1 << 20 // octets of notes
+	maxEditInAll = 4000    // edits before the message
+)
+
 // findings are what filters came to so far.
 type findings struct {
 	notes      []*proto.Note
+	said       int // octets of notes
 	score      float64
 	thrown     string // the filter that wants the message thrown away
 	quarantine string // the filter that wants it quarantined
@@ -31,6 +39,26 @@ type findings struct {
 func (f findings) clone() findings {
 	f.notes, f.edits = slices.Clone(f.notes), slices.Clone(f.edits)
 	return f
+}
+
+// room says whether more notes may be kept.
+func (f *findings) room(notes []*proto.Note) error {
+	if f.said+saidIn(notes) > maxSaidInAll {
+		return fmt.Errorf("the notes of a message have more than %d octets, all filters' together", maxSaidInAll)
+	}
+	return nil
+}
+
+// saidIn is the size of notes, about as an envelope has it.
+func saidIn(notes []*proto.Note) (n int) {
+	const around = 64 // names and punctuation of JSON
+	for _, x := range notes {
+		n += around + len(x.Filter) + len(x.Method) + len(x.Result) + len(x.Reason)
+		for _, p := range x.Properties {
+			n += around/4 + len(p.Type) + len(p.Name) + len(p.Value)
+		}
+	}
+	return n
 }
 
 // Session goes along with one SMTP session. It belongs to the session's goroutine.
@@ -63,7 +91,12 @@ func (s *Session) Ask(ctx context.Context, e *mta.Event) mta.Verdict {
 		return s.stage(ctx, e, &s.client, nil)
 	}
 	s.begin()
-	return s.stage(ctx, e, &s.tx, nil)
+	before := s.tx.clone()
+	v := s.stage(ctx, e, &s.tx, nil)
+	if e.Stage == mta.AtRecipient && v.Action != mta.GoOn {
+		s.tx = before // what was found, and edited, for a recipient that the message will not have
+	}
+	return v
 }
 
 func (s *Session) begin() {
@@ -223,7 +256,10 @@ func (s *Session) try(ctx context.Context, sl *slot, stage proto.Stage, w *proto
 // take makes one filter's answer part of what was found. end says that v is the verdict of the stage.
 func (s *Session) take(e *mta.Event, f *findings, d *mail, a answer) (v mta.Verdict, end bool) {
 	if a.err == nil {
-		if a.err = s.edit(e, f, d, a); a.err != nil {
+		if a.err = f.room(a.verdict.notes); a.err == nil {
+			a.err = s.edit(e, f, d, a)
+		}
+		if a.err != nil {
 			a.slot.counters.fail(wireStages[e.Stage])
 		}
 	}
@@ -235,6 +271,7 @@ func (s *Session) take(e *mta.Event, f *findings, d *mail, a answer) (v mta.Verd
 		return s.failed(e, d, a)
 	}
 	x := a.verdict
+	f.said += saidIn(x.notes)
 	f.notes, f.score = append(f.notes[:len(f.notes):len(f.notes)], x.notes...), f.score+x.score
 	word := x.word()
 	a.slot.counters.decided(wireStages[e.Stage], word)
@@ -272,6 +309,9 @@ func (s *Session) edit(e *mta.Event, f *findings, d *mail, a answer) error {
 		}
 		d.draft = next
 		return nil
+	}
+	if len(f.edits)+len(a.verdict.edits) > maxEditInAll {
+		return fmt.Errorf("more than %d edits before the message", maxEditInAll)
 	}
 	probe := &draft{utf8: e.SMTPUTF8}
 	for _, x := range a.verdict.edits {

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,7 +49,12 @@ func (o *Options) readSettings(name string) (settings, error) {
 	if err != nil {
 		return s, err
 	}
-	b, err := os.ReadFile(real)
+	f, err := os.Open(real)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
 	if err != nil {
 		return s, err
 	}

@@ -78,6 +78,9 @@ func (v *verdict) checkReply(code int, enhanced string) error {
 			return fmt.Errorf("code %d does not go with its action", code)
 		}
 		v.reply.Code = code
+		if code == 421 { // RFC 5321 3.8: it announces the end of the session, which goes on
+			v.reply.Code = 451
+		}
 	}
 	if enhanced != "" {
 		if !enhancedForm.MatchString(enhanced) || int(enhanced[0]-'0') != first {
