@@ -163,7 +163,7 @@ func (s *session) event(stage mta.Stage, tx *transaction) *mta.Event {
 	e := &mta.Event{
 		Stage: stage, Session: s.id, Role: s.l.Role, Listener: s.l.Name, Client: s.remote, Name: s.name(),
 		Login: s.login, Helo: smtp.Printable(s.helo, true), ESMTP: s.esmtp,
-		HasSender: tx.open, Sender: tx.sender, Body: tx.body, SMTPUTF8: tx.utf8, Auth: tx.auth, Rcpts: tx.rcpts,
+		HasSender: tx.open, Sender: tx.sender, Body: tx.body, SMTPUTF8: tx.utf8, Auth: tx.auth, Size: tx.size, Rcpts: tx.rcpts,
 	}
 	if s.peer != nil {
 		e.Local, e.UID = true, s.peer.UID

@@ -83,9 +83,9 @@ func (f *filters) End() {
 }
 
 const filtered = `S: 220 .*
-C: HELO client.test
-S: 250 .*
-C: MAIL FROM:<a@away.test>
+C: EHLO client.test
+L: 250 .*
+C: MAIL FROM:<a@away.test> SIZE=123
 S: 250 2.1.0 OK
 C: RCPT TO:<bob@here.test>
 S: 250 2.1.5 OK
@@ -121,7 +121,7 @@ func TestFiltersAreAskedAtEachStageAndMayChangeTheMessage(t *testing.T) {
 	if len(stages) != 5 || stages[0] != mta.AtConnect || stages[4] != mta.AtMessage {
 		t.Fatalf("got the stages %v, want each once", stages)
 	}
-	if e := f.events[3]; e.Rcpt.String() != "bob@here.test" || e.Sender.String() != "a@away.test" || !e.HasSender || e.Helo != "client.test" || e.ESMTP {
+	if e := f.events[3]; e.Rcpt.String() != "bob@here.test" || e.Sender.String() != "a@away.test" || !e.HasSender || e.Helo != "client.test" || !e.ESMTP || e.Size != 123 {
 		t.Errorf("got the event %+v", e)
 	}
 	if f.seen != "Subject: x\r\n\r\nbody\r\n" || len(f.fates) != 1 || f.fates[0] != mta.Committed || f.ended != 1 {
