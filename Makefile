@@ -111,6 +111,8 @@ install: all
 	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for d in sysusers.d tmpfiles.d; do install -m 0644 etc/$$d/posthouse.conf $(DESTDIR)$(PREFIX)/lib/$$d/posthouse.conf; done
 	install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/posthouse.toml
+	install -d $(DESTDIR)$(PREFIX)/share/doc/posthouse/guide
+	install -m 0644 contrib/guide/*.md $(DESTDIR)$(PREFIX)/share/doc/posthouse/guide
 	GOARCH= $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o $(BIN)/complete ./cmd/posthouse
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
 	$(BIN)/complete completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/posthouse
@@ -145,15 +147,18 @@ install-mta: install-sendmail
 	done
 	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
 
-# Installs the package for Debian in a fresh root with a systemd of its own, and uses, upgrades, removes and purges it. As
-# root; needs debootstrap, systemd-container, protoc and lintian.
+# Installs the packages in a fresh root with a systemd of its own, and uses, upgrades, removes and purges them. As root; needs
+# debootstrap, systemd-container, protoc and lintian.
 FORMATS = deb rpm
 .PHONY: package-test
 package-test:
 	rm -rf bin/package-test
 	$(MAKE) $(FORMATS) PACKAGES=bin/package-test VERSION='$(VERSION)'
 	contrib/package/reproducible bin/package-test '$(VERSION)' '$(MAINTAINER)'
-	contrib/package/test bin/package-test/posthouse_*_$$(dpkg --print-architecture).deb
+	case ' $(FORMATS) ' in *' deb '*) contrib/package/test bin/package-test/posthouse_*_$$(dpkg --print-architecture).deb ;; esac
+	case ' $(FORMATS) ' in *' rpm '*) \
+		$(MAKE) rpm PACKAGES=bin/package-test/later VERSION='$(VERSION)+later' ARCHS="$$(dpkg --print-architecture)" && \
+		contrib/package/test bin/package-test/posthouse-*.$$(uname -m).rpm bin/package-test/later/posthouse-*.$$(uname -m).rpm ;; esac
 
 clean:
 	rm -rf bin
