@@ -124,3 +124,14 @@ func TestRatesAreThoseBetweenTwoLooks(t *testing.T) {
 		t.Errorf("got %v and %v a minute, want 1 and 60", a, b)
 	}
 }
+
+func TestWhereWhoListensOnAllAddressesIsReached(t *testing.T) {
+	for listen, want := range map[string]string{":995": "127.0.0.1:995", "0.0.0.0:995": "127.0.0.1:995", "[::]:995": "[::1]:995", "192.0.2.1:995": "192.0.2.1:995"} {
+		if got := reachable("tcp", listen); got != want {
+			t.Errorf("%s: got %s, want %s", listen, got, want)
+		}
+	}
+	if got := reachable("unix", "/run/x:1"); got != "/run/x:1" {
+		t.Errorf("a socket: got %s", got)
+	}
+}
