@@ -28,7 +28,7 @@ func (e *countError) Unwrap() error { return e.err }
 
 // maxNear bounds how many mailboxes Quotas knows of that are nearly full: there are hardly ever as many, and those that it
 // does not know of take mail until a delivery is refused.
-const maxNear = 100000
+const maxNear = 10000
 
 // nearFull is the part of a quota that is left in a mailbox that is nearly full.
 const nearFull = 10
