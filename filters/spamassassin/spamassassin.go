@@ -133,10 +133,18 @@ func edit(v *filters.Verdict, m *filters.Message, r *result) error {
 	if err != nil {
 		return &daemon.ReadError{Err: err}
 	}
-	removed := map[string]bool{}
+	came := map[string]bool{} // and is not removed yet
 	for _, field := range own {
-		if name := strings.ToLower(field.Name); isOurs(name) && !removed[name] && len(removed) < maxRemoved {
-			removed[name] = true
+		if isOurs(field.Name) {
+			came[strings.ToLower(field.Name)] = true
+		}
+	}
+	removed := 0
+	// Those that it has itself first: no number of others is to save a forged one.
+	for _, field := range append(r.header[:len(r.header):len(r.header)], own...) {
+		if name := strings.ToLower(field.Name); came[name] && removed < maxRemoved {
+			removed++
+			came[name] = false
 			v.RemoveHeader(field.Name, 0)
 		}
 	}

@@ -121,7 +121,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 }
 
 func TestWhatAScoreDoes(t *testing.T) {
-	const ours = "-X-SPAM-Flag[0] -X-Spam-Old[0]"
+	const ours = "-X-Spam-Flag[0] -X-Spam-Old[0]"
 	yes := "Return-Path: <a@far.test>\r\nX-Spam-Flag: YES\r\nX-Spam-Status: Yes,\r\n\tscore=9\r\nSubject: SPAM a folded one\r\nContent-Type: x/y\r\nX-Spam-: x\r\nX-Spam-Report: \r\n\t* a\r\n\r\nX-Spam-Body: x\r\n"
 	added := " +X-Spam-Report=* a +X-Spam-Status=Yes,\n\tscore=9 +X-Spam-Flag=YES Subject[1]=SPAM a folded one"
 	for _, c := range []struct {
@@ -154,6 +154,18 @@ func TestWhatAScoreDoes(t *testing.T) {
 				t.Errorf("got the note %+v", n)
 			}
 		})
+	}
+}
+
+// TestNoNumberOfFieldsSavesAForgedOne has it behind more than are removed.
+func TestNoNumberOfFieldsSavesAForgedOne(t *testing.T) {
+	var own strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&own, "X-Spam-%d: x\r\n", i)
+	}
+	v, err := judge(t, "address = \""+daemontest.Serve(t, "tcp", says(scored("True ; 9.0 / 5.0", "X-Spam-Status: Yes\r\n")))+"\"", "", own.String()+"X-Spam-Status: No\r\n"+message)
+	if got := strings.Join(v.Edits(), " "); err != nil || !strings.Contains(got, "-X-Spam-Status[0] ") {
+		t.Errorf("got %.100q, %v, want that it goes", got, err)
 	}
 }
 
