@@ -75,6 +75,10 @@ func (h *header) dropForged(id string, content io.ReaderAt) error {
 
 // claims says whether a field's value begins with our authserv-id, or with what some reader could take for it.
 func claims(v, id string) bool {
+	front, _, _ := strings.Cut(v, ";")
+	if strings.Contains(front, "=?") || strings.EqualFold(bare(v), id) {
+		return true // an encoded word (RFC 2047), which no name is; or ours in pieces
+	}
 	v = strings.TrimLeft(v, " \t\r\n")
 	for strings.HasPrefix(v, "(") {
 		rest, ok := skipComment(v)
@@ -90,6 +94,30 @@ func claims(v, id string) bool {
 		v = v[:i]
 	}
 	return strings.EqualFold(strings.TrimSuffix(v, "."), id) || v == ""
+}
+
+// bare is a name without comments, quotes, blanks and control characters, and without the dot at its end.
+func bare(s string) string {
+	var b strings.Builder
+	for s != "" {
+		if s[0] == '(' {
+			rest, ok := skipComment(s)
+			if !ok {
+				break
+			}
+			s = rest
+			continue
+		}
+		if s[0] > ' ' && s[0] < 0x7f && !strings.ContainsRune(`"\`, rune(s[0])) {
+			b.WriteByte(s[0])
+		}
+		s = s[1:]
+	}
+	name := b.String()
+	if i := strings.IndexAny(name, ";/"); i >= 0 {
+		name = name[:i]
+	}
+	return strings.TrimRight(name, ".")
 }
 
 func skipComment(s string) (rest string, ok bool) {

@@ -48,7 +48,7 @@ func (d *draft) apply(edits []*proto.Edit, body string) error {
 func (d *draft) envelope(e *proto.Edit) error {
 	switch x := e.GetEdit().(type) {
 	case *proto.Edit_ChangeSender:
-		if x.ChangeSender == "" {
+		if strings.Trim(x.ChangeSender, "<>") == "" {
 			d.sender = mta.Address{}
 			return nil
 		}

@@ -102,6 +102,7 @@ func TestEditsReachTheEnvelope(t *testing.T) {
 	}
 	for _, c := range []struct{ do, want string }{
 		{"sender b@away.test", "<b@away.test> bob@here.test/ carol@here.test/"},
+		{"sender <>", "<> bob@here.test/ carol@here.test/"},
 		{"sender", "<> bob@here.test/ carol@here.test/"},
 		{"addrcpt dave@else.test", "<a@away.test> bob@here.test/ carol@here.test/ dave@else.test/"},
 		{"addrcpt bob@here.test", "<a@away.test> bob@here.test/ carol@here.test/"},
@@ -237,6 +238,13 @@ func TestOnlyOursMayClaimOurResults(t *testing.T) {
 		"Authentication-Results: (a (nested) comment) \"mx.here.test\" 1; spf=pass\r\n",
 		"Authentication-Results: mx.here.test/1; spf=pass\r\n",
 		"Authentication-Results: (no end\r\n",
+		"Authentication-Results : mx.here.test.; spf=pass\r\n",
+		"Authentication-Results: mx\r\n\t.here (a comment) .test; spf=pass\r\n",
+		"Authentication-Results: (;) mx (/) .here.test; spf=pass\r\n",
+		"Authentication-Results: \x0bmx.here.test\x0c; spf=pass\r\n",
+		"Authentication-Results: \" mx.here.test \"; spf=pass\r\n",
+		"Authentication-Results: =?us-ascii?q?mx.here.test=3B?= spf=pass\r\n",
+		"Authentication-Results: =?us-ascii?q?mx?=.here.test; spf=pass\r\n",
 	}
 	honest := "Authentication-Results: mx.away.test; spf=pass\r\nX-Authentication-Results: mx.here.test; spf=pass\r\n"
 	r := s.judge(strings.Join(forged, "") + honest + "Subject: x\r\n\r\nAuthentication-Results: mx.here.test; in the body\r\n")
