@@ -19,7 +19,7 @@ import (
 // patience ends a test that waits for a process that says nothing.
 const patience = 30 * time.Second
 
-// The accounts of the test's machine. It has them in a mount namespace of its own: the machine's own files stay as they are.
+// The accounts of the test's machine. It has them in an /etc and a mount namespace of its own: the machine's own files stay as they are, and whoever replaces one of them, as useradd does, does not take ours away.
 const (
 	passwd = `root:x:0:0::/root:/bin/sh
 daemon:x:1:1::/:/bin/sh
@@ -173,7 +173,7 @@ func start(t *testing.T) *machine {
 	m.write("shadow", shadowed, 0o600)
 	m.write("posthouse.toml", fmt.Sprintf("hostname = \"mail.example.org\"\nrun = %q\nstate = %q\nspool.path = %q\n",
 		dir+"/run", dir+"/state", dir+"/spool"), 0o644)
-	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `for f in passwd group shadow; do mount --bind "$0/$f" "/etc/$f" || exit 1; done; exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
 	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
 	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
 	if err := m.cmd.Start(); err != nil {

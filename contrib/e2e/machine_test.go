@@ -40,7 +40,8 @@ posthouse-keys:x:914:posthouse-smtpd,posthouse-queue
 var people = map[string]int{"alice": 20001, "bob": 20002, "carol": 20003, "dora": 20004}
 
 // machine is an instance as it is installed: each daemon runs as its own user, and mail goes to users of the machine. Their
-// accounts are in a mount namespace that the daemons share; the machine's own files stay as they are.
+// accounts are in a mount namespace that the daemons share; the machine's own files stay as they are. It has all of /etc: a
+// mount on a file there would go when somebody replaces that file, as useradd does.
 type machine struct {
 	*instance
 	space  string // the namespace
@@ -116,7 +117,7 @@ func (m *machine) accounts() {
 	if err := os.Chmod(filepath.Join(m.dir, "shadow"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "-m", "sh", "-c", `for f in passwd group shadow; do mount --bind "$0/$f" "/etc/$f" || exit 1; done; echo there; exec cat`, m.dir)
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc || exit 1; echo there; exec cat`, m.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
