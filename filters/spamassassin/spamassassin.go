@@ -133,19 +133,19 @@ func edit(v *filters.Verdict, m *filters.Message, r *result) error {
 	if err != nil {
 		return &daemon.ReadError{Err: err}
 	}
-	came := map[string]bool{} // and is not removed yet
+	came := map[string]string{} // names as they stand in the message, and are not removed yet
 	for _, field := range own {
-		if isOurs(field.Name) {
-			came[strings.ToLower(field.Name)] = true
+		if name := strings.ToLower(field.Name); isOurs(name) && came[name] == "" {
+			came[name] = field.Name
 		}
 	}
 	removed := 0
 	// Those that it has itself first: no number of others is to save a forged one.
 	for _, field := range append(r.header[:len(r.header):len(r.header)], own...) {
-		if name := strings.ToLower(field.Name); came[name] && removed < maxRemoved {
+		if name := strings.ToLower(field.Name); came[name] != "" && removed < maxRemoved {
 			removed++
-			came[name] = false
-			v.RemoveHeader(field.Name, 0)
+			v.RemoveHeader(came[name], 0)
+			delete(came, name)
 		}
 	}
 	n := 0

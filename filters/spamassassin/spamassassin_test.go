@@ -121,7 +121,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 }
 
 func TestWhatAScoreDoes(t *testing.T) {
-	const ours = "-X-Spam-Flag[0] -X-Spam-Old[0]"
+	const ours = "-X-SPAM-Flag[0] -X-Spam-Old[0]"
 	yes := "Return-Path: <a@far.test>\r\nX-Spam-Flag: YES\r\nX-Spam-Status: Yes,\r\n\tscore=9\r\nSubject: SPAM a folded one\r\nContent-Type: x/y\r\nX-Spam-: x\r\nX-Spam-Report: \r\n\t* a\r\n\r\nX-Spam-Body: x\r\n"
 	added := " +X-Spam-Report=* a +X-Spam-Status=Yes,\n\tscore=9 +X-Spam-Flag=YES Subject[1]=SPAM a folded one"
 	for _, c := range []struct {
