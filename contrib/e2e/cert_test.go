@@ -139,15 +139,15 @@ func TestCertificatesAreObtainedAndRenewedUnderRunningDaemons(t *testing.T) {
 	a := newAuthority(t, 3600)
 	i := newInstance(t, options{})
 	a.asking(t, i, "")
-	stand := presentedFile(t, i)
 	i.startAll()
 	a.want(t, i, 1, "a stand-in", "status")
 	a.want(t, i, 0, "event=certificate-installed", "renew")
-	first := await(t, i.submissions, "mx.here.test", stand)
+	first := presentedFile(t, i)
+	awaitPresented(t, i.submissions, "mx.here.test", first)
 	if err := first.VerifyHostname("mx.here.test"); err != nil || !strings.Contains(first.Issuer.String(), "Pebble") {
 		t.Errorf("got %v from %s", err, first.Issuer)
 	}
-	await(t, i.pop3s, "mx.here.test", stand)
+	awaitPresented(t, i.pop3s, "mx.here.test", first)
 	a.want(t, i, 0, "by  ", "status")
 
 	if _, out := a.cert(t, i, "renew"); out != "" {
@@ -161,7 +161,8 @@ func TestCertificatesAreObtainedAndRenewedUnderRunningDaemons(t *testing.T) {
 		t.Error("the key has changed in a renewal")
 	}
 	a.want(t, i, 0, "event=certificate-obtained", "renew", "--new-key")
-	third := await(t, i.submissions, "mx.here.test", second)
+	third := presentedFile(t, i)
+	awaitPresented(t, i.submissions, "mx.here.test", third)
 	if string(third.RawSubjectPublicKeyInfo) == string(second.RawSubjectPublicKeyInfo) {
 		t.Error("--new-key: the key is the same")
 	}
@@ -170,16 +171,15 @@ func TestCertificatesAreObtainedAndRenewedUnderRunningDaemons(t *testing.T) {
 	}
 }
 
-// await waits until another certificate is presented.
-func await(t *testing.T, address, name string, old *x509.Certificate) (now *x509.Certificate) {
+// awaitPresented waits until a certificate is presented.
+func awaitPresented(t *testing.T, address, name string, want *x509.Certificate) {
 	t.Helper()
 	eventually(t, func() error {
-		if now = presented(t, address, name); now.Equal(old) {
-			return fmt.Errorf("%s still presents the certificate of before", address)
+		if got := presented(t, address, name); !got.Equal(want) {
+			return fmt.Errorf("%s presents the certificate %x, want %x", address, got.SerialNumber, want.SerialNumber)
 		}
 		return nil
 	})
-	return now
 }
 
 // presentedFile is the certificate in the file.
