@@ -211,7 +211,7 @@ func (o *order) event(c *config.Config, content []byte) (*mta.Event, error) {
 		e.TLS, e.Cipher = "TLSv1.3", "TLS_AES_128_GCM_SHA256"
 	}
 	switch o.role {
-	case mta.RoleMX, mta.RoleSubmission:
+	case mta.RoleMX, mta.RoleSubmission, mta.RoleLMTP:
 		if o.client == "" {
 			o.client = "192.0.2.1" // a network of examples (RFC 5737)
 		}
@@ -220,7 +220,7 @@ func (o *order) event(c *config.Config, content []byte) (*mta.Event, error) {
 			e.Local, e.UID = true, uint32(os.Getuid())
 		}
 	default:
-		return nil, fmt.Errorf("--role %q: allowed: mx, submission, local", o.role)
+		return nil, fmt.Errorf("--role %q: allowed: mx, submission, local, lmtp", o.role)
 	}
 	if o.client != "" {
 		at, err := netip.ParseAddrPort(o.client)

@@ -37,7 +37,7 @@ func newFilterRun() *cobra.Command {
 	path := f.StringP("config", "c", config.DefaultPath, "the configuration `FILE`")
 	f.StringP("from", "f", "", "the sender's `ADDRESS`, <> is nobody; otherwise that of the field Return-Path")
 	f.StringArrayP("to", "t", nil, "a recipient's `ADDRESS`; otherwise postmaster")
-	f.String("role", mta.RoleMX, "how it comes: mx, submission or local")
+	f.String("role", mta.RoleMX, "how it comes: mx, submission, local or lmtp")
 	f.String("client", "", "the client's `ADDRESS`, with or without a port")
 	f.String("name", "", "the client's verified host `NAME`")
 	f.String("helo", "", "the `NAME` of EHLO")
@@ -47,7 +47,7 @@ func newFilterRun() *cobra.Command {
 	f.String("settings", "", "where their settings are; otherwise filters.settings")
 	f.Bool("json", false, "as JSON, with all that is known")
 	f.BoolP("verbose", "v", false, "with the log of the filters, on standard error")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal}, cobra.ShellCompDirectiveNoFileComp)) // it fails for a flag that is not there
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal, mta.RoleLMTP}, cobra.ShellCompDirectiveNoFileComp)) // it fails for a flag that is not there
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return installedFilters(*path), cobra.ShellCompDirectiveNoFileComp
 	}
