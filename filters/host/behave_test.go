@@ -300,6 +300,10 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 			}
 			v.Notes = append(v.Notes, n)
 		}
+	case "quotes":
+		all := strings.Repeat(`"`, 1000)
+		long := strings.Repeat("x", 64)
+		v.Notes = []filters.Note{{Method: long, Result: long, Reason: all, Properties: []filters.Property{{Type: "policy", Name: long, Value: all}}}}
 	case "twobodies":
 		for range 2 {
 			if err := v.ReplaceBody(e, strings.NewReader("new\n")); err != nil {

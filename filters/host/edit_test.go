@@ -229,6 +229,20 @@ func TestTheNotesOfATransactionAreBounded(t *testing.T) {
 	}
 }
 
+func TestOurResultsHaveNoLongLines(t *testing.T) {
+	s := newSite(t, "one")
+	s.start()
+	r := s.judge(do("one quotes"))
+	if !strings.HasPrefix(r.rendered, "Authentication-Results: mx.here.test;\r\n\t") {
+		t.Fatalf("got %+v, %.200q", r.Verdict, r.rendered)
+	}
+	for line := range strings.Lines(r.rendered) {
+		if n := len(strings.TrimSuffix(line, "\r\n")); n > 998 { // RFC 5322 2.1.1
+			t.Errorf("got a line of %d octets: %.60q", n, line)
+		}
+	}
+}
+
 func TestOnlyOursMayClaimOurResults(t *testing.T) {
 	s := newSite(t, "one")
 	s.start()

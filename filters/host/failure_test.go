@@ -126,6 +126,21 @@ func TestSettingsOfAnySizeCostNoMemory(t *testing.T) {
 	s.await("event=filter-down filter=one err=.*one.toml is larger than 1048576 octets")
 }
 
+func TestAFilterThatNeverWorkedIsMissedWhereItsSettingsLetItWork(t *testing.T) {
+	s := newSite(t)
+	s.opt.Enabled = []string{"missing"}
+	s.settings("missing", "[filter]\nroles = [\"submission\"]")
+	s.start()
+	if r := s.judge(do()); r.Action != mta.GoOn {
+		t.Errorf("role mx: got %+v", r.Verdict)
+	}
+	e := event(mta.AtMessage)
+	e.Role = mta.RoleSubmission
+	if r := s.judgeAs(e, do()); r.Action != mta.NotJudged {
+		t.Errorf("role submission: got %+v", r.Verdict)
+	}
+}
+
 func TestASlowStartIsWaitedFor(t *testing.T) {
 	s := newSite(t, "slow", "quick")
 	s.settings("slow", "[settings]\nslow = 1500")

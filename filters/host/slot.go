@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,14 +121,19 @@ func (s *slot) signal() {
 }
 
 // wants says whether the filter is to be asked at a stage. One that has never been at work is missed at the end, when the
-// message is there.
+// message is there, and only where its settings let it work.
 func (s *slot) wants(stage proto.Stage, role string) (bool, *process) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		return stage == proto.Stage_STAGE_MESSAGE, nil
+	known := s.known
+	s.mu.Unlock()
+	if known != nil {
+		return known.wants(stage, role), known
 	}
-	return s.known.wants(stage, role), s.known
+	if stage != proto.Stage_STAGE_MESSAGE {
+		return false, nil
+	}
+	set, err := s.options.Load().readSettings(s.name)
+	return err != nil || len(set.roles) == 0 || slices.Contains(set.roles, role), nil
 }
 
 // policy is what a failure means, and how long a call may take.

@@ -18,7 +18,7 @@ const (
 	maxEdits      = 1000
 	maxNotes      = 64
 	maxProperties = 16
-	maxValue      = 512
+	maxValue      = 420 // in quotes, each octet escaped, it still fits into a line of 998
 	maxScore      = 1e6
 )
 
