@@ -221,8 +221,8 @@ func TestTheNotesOfATransactionAreBounded(t *testing.T) {
 	for i := range 4 {
 		recipient(t, f, e, fmt.Sprintf(`"do-notes %d"@here.test`, i))
 	}
-	if len(e.Rcpts) != 1 {
-		t.Fatalf("got %d recipients, want one: the others' notes are too many", len(e.Rcpts))
+	if n := len(e.Rcpts); n == 0 || n == 4 {
+		t.Fatalf("got %d recipients, want some of 4: the notes of all are too many", n)
 	}
 	if r := s.message(f, e, do()); r.Action != mta.GoOn || len(r.env.Notes) > 2<<20 {
 		t.Errorf("got %+v with %d octets of notes", r.Verdict, len(r.env.Notes))
