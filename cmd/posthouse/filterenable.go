@@ -12,6 +12,9 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/config"
 )
 
+// maxFilterName is what mta/config and filters/host allow.
+const maxFilterName = 64
+
 func newFilterEnable() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "enable NAME",
@@ -22,8 +25,8 @@ func newFilterEnable() *cobra.Command {
 	before := cmd.Flags().String("before", "", "put it in front of the filter `NAME`; otherwise it is the last")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := args[0]
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || name == "" {
-			return &codedError{exitUsage, fmt.Errorf("%q is no filter's name: letters a to z, digits and hyphens", name)}
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || name == "" || len(name) > maxFilterName {
+			return &codedError{exitUsage, fmt.Errorf("%q is no filter's name: letters a to z, digits and hyphens, %d at most", name, maxFilterName)}
 		}
 		cfg, err := config.Read(*path)
 		if err != nil {
