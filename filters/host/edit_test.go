@@ -283,6 +283,9 @@ func TestOddMessages(t *testing.T) {
 			t.Errorf("%s: got %+v, %q; want %q", c.name, r.Verdict, r.rendered[:min(len(r.rendered), 300)], c.want[:min(len(c.want), 300)])
 		}
 	}
+	if r := s.judge(strings.Repeat("x:\r\n", 20_000) + "\r\n"); r.Reply.Code != 552 || !strings.Contains(r.Reply.Text, "20000 fields") {
+		t.Errorf("a header of very many fields: got %+v", r.Verdict)
+	}
 	if r := s.judge("X: " + strings.Repeat("x", 2<<20) + "\r\n\r\n"); r.Reply.Code != 552 {
 		t.Errorf("a header of 2 MB: got %+v", r.Verdict)
 	}

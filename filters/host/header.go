@@ -19,7 +19,13 @@ const (
 	maxFieldLine  = 998 // RFC 5322 2.1.1
 )
 
-var errHeaderTooLong = errors.New("header longer than 1 MB")
+// maxFields bounds the fields of a message as it came: each takes more memory here than the four octets of the shortest.
+const maxFields = 20_000
+
+var (
+	errHeaderTooLong = errors.New("header longer than 1 MB")
+	errManyFields    = errors.New("header of more than 20000 fields")
+)
 
 // field is one header field: of the content, or with a text of our own.
 type field struct {
@@ -50,6 +56,9 @@ func readHeader(prepend string, content io.ReaderAt, size int64) (*header, error
 		}
 		if err != nil {
 			return nil, err
+		}
+		if len(h.fields) >= maxFields {
+			return nil, errManyFields
 		}
 		h.fields = append(h.fields, field{name: f.Name, off: f.Off, size: f.Len})
 		h.size = f.Off + f.Len

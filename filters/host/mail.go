@@ -79,7 +79,7 @@ func (s *Session) Message(ctx context.Context, e *mta.Event, env *mta.Envelope, 
 	s.id, s.session = env.ID, e.Session
 	o := s.h.options.Load()
 	d, err := newDraft(o, env, mem, path)
-	if errors.Is(err, errHeaderTooLong) {
+	if errors.Is(err, errHeaderTooLong) || errors.Is(err, errManyFields) {
 		return mta.Verdict{Action: mta.Refuse, Reply: mta.Reply{Code: 552, Enhanced: "5.3.4", Text: "Message refused: " + err.Error()}}, nil
 	}
 	if err != nil {
