@@ -27,6 +27,7 @@ var floors = []struct {
 	{"mta/dns", 1, "a resolver; it does not log, its caller knows what an answer means"},
 	{"mta/smtp", 1, "the grammar of the wire, for server and client"},
 	{"mta/message", 1, "header and body as bytes"},
+	{"mta/verify", 1, "what is remembered of next hosts' answers; knows no protocol"},
 	{"mta/asuser", 1, "the client's side of one protocol"},
 	{"mta/tlsconf", 2, "the only TLS policy"},
 	{"mta/maildir", 2, "one mailbox on disk"},

@@ -1,24 +1,24 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
 
-	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/remote"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/mta/verify"
 )
 
 // builder turns configurations into options. What must outlive a reload is here: the spool, who is connected, and who
@@ -37,10 +37,12 @@ type builder struct {
 	metrics      *smtpd.Metrics
 	tls          atomic.Pointer[tlsconf.Server] // of the last options; nil: none
 	room         atomic.Pointer[room]           // likewise
+	verifier     *verify.Verifier
+	out          *remote.Client // asks next hosts; nil: there is nothing to ask
 }
 
 func newBuilder(path string, c *config.Config, log *maillog.Log, w *spool.Writer) *builder {
-	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil), rates: guard.NewRates(nil), metrics: smtpd.NewMetrics()}
+	return &builder{path: path, first: c, log: log, queue: queue{w}, delay: guard.NewLoginDelay(nil), unknown: guard.NewUnknownDelay(nil), rates: guard.NewRates(nil), verifier: verify.New(), metrics: smtpd.NewMetrics()}
 }
 
 // options opens what a configuration names. It changes nothing when it fails.
@@ -82,6 +84,10 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		}
 		secure = certificates.Config
 	}
+	out, err := newOutbound(c)
+	if err != nil {
+		return smtpd.Options{}, err
+	}
 	p := c.SMTPD
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
 		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
@@ -90,10 +96,14 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	}
 	b.rates.SetLimits(rates(p.Rate))
 	room := newRoom(c)
+	if b.out != nil {
+		b.out.Close()
+	}
+	b.out = out
 	b.tls.Store(certificates)
 	b.room.Store(room)
 	return smtpd.Options{
-		Hostname: c.Hostname, Queue: b.queue, Router: router{rt}, Auth: people, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
+		Hostname: c.Hostname, Queue: b.queue, Router: router{rt, b.verifier, out}, Auth: people, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: room.check, Full: room.full, FullBounces: c.Mailboxes.QuotaFull == "552", Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
 		RepairLF: p.BareNewline == "normalize", RequireTLS: true, Policy: rules,
@@ -128,11 +138,3 @@ func sizes(c *config.Config) map[string]int64 {
 type queue struct{ w *spool.Writer }
 
 func (q queue) Begin() (smtpd.Incoming, error) { return q.w.Begin(), nil }
-
-// router is mta/route as smtpd sees it.
-type router struct{ r *route.Router }
-
-func (r router) Accept(ctx context.Context, a mta.Address) (smtpd.Destination, error) {
-	v := r.r.Accept(ctx, a)
-	return smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply, Login: v.Login}, v.Cause
-}

@@ -74,7 +74,7 @@ type Domain struct {
 	CatchAll   string   `toml:"catch_all"` // an address or a local part in this domain; see CatchAllAddress
 	Aliases    string   `toml:"aliases"`   // a file
 	Delimiter  string   `toml:"delimiter" default:"+"`
-	Recipients string   `toml:"recipients" default:"users" oneof:"users|any|verify" unbuilt:"verify"`
+	Recipients string   `toml:"recipients" default:"users" oneof:"users|any|verify"`
 	DKIM       []string `toml:"dkim"` // selectors
 }
 

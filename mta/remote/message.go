@@ -165,6 +165,7 @@ func ascii(b []byte) bool {
 func (d *delivery) message(p peer, c *smtpc.Client, content Content, s shape) (m smtpc.Message, index []int) {
 	m = smtpc.Message{From: aLabels(d.r.Sender), Size: content.Size(), EightBit: s.eightBit, Content: content}
 	m.SMTPUTF8 = !m.From.IsASCII() || d.r.SMTPUTF8 && s.header8
+	m.Probe = d.r.Probe
 	m.Ret, m.EnvID, m.By, m.Priority, m.RequireTLS = d.r.Ret, d.r.EnvID, d.r.By, d.r.Priority, d.r.RequireTLS && d.relays()
 	for i, r := range d.r.Rcpts {
 		if !d.open[i] {

@@ -47,6 +47,8 @@ type Request struct {
 	By         *mta.DeliverBy // nil: no deadline
 	Priority   int            // MT-PRIORITY (RFC 6710)
 	Content    Content
+	// Probe asks only whether the recipients would be taken: Delivered says so, and nobody gets anything.
+	Probe bool
 }
 
 // Options of a Client.

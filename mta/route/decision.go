@@ -50,6 +50,9 @@ type Acceptance struct {
 	Login mta.Address // whose mailbox it comes into; the zero Address = another's, or several
 	Reply mta.Reply   // the refusal, temporary or permanent; the zero Reply accepts
 	Cause error       // of a temporary refusal, for the log alone
+	// Ask is the next host where that decides (recipients = "verify"), for Address; nil = there is nobody to ask.
+	Ask     *mta.Destination
+	Address mta.Address
 }
 
 func refused(code int, enhanced, text string) Decision {

@@ -11,7 +11,7 @@ func FromConfig(c *config.Config) Options {
 	for _, d := range c.Domains {
 		v := Domain{
 			Name: d.Name, AliasOf: d.AliasOf, Aliases: d.Aliases, Delimiter: d.Delimiter,
-			Relay: d.Mailboxes == "relay", Any: d.Recipients == "any",
+			Relay: d.Mailboxes == "relay", Any: d.Recipients != "users", Verify: d.Recipients == "verify",
 		}
 		v.CatchAll, _ = c.CatchAllAddress(d)
 		o.Domains = append(o.Domains, v)

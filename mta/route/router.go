@@ -32,6 +32,7 @@ type Domain struct {
 	Delimiter string      // "" = none; each of its characters is one
 	Relay     bool        // mail goes on to the domain's other mail exchangers
 	Any       bool        // with Relay: take every recipient, not only Users
+	Verify    bool        // with Any: those that its host takes
 }
 
 // Route is one [[route]]. Discard, Program and Reply come before Dest.
@@ -151,8 +152,11 @@ func (r *Router) Accept(ctx context.Context, a mta.Address) Acceptance {
 	if dec.Kind == Refused || dec.Kind == Deferred {
 		acc.Reply, acc.Cause = dec.Reply, dec.Cause
 	}
-	if dec.Kind == Mailbox {
+	switch {
+	case dec.Kind == Mailbox:
 		acc.Login = dec.Login
+	case dec.Kind == Remote && d != nil && d.Verify:
+		acc.Ask, acc.Address = &dec.Dest, a
 	}
 	return acc
 }

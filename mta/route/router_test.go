@@ -85,6 +85,9 @@ func options(t *testing.T) route.Options {
 			{Name: "far-all.test", CatchAll: addr("all@far.test")},
 			{Name: "backup.test", Relay: true},
 			{Name: "any.test", Relay: true, Any: true},
+			{Name: "ask.test", Relay: true, Any: true, Verify: true},
+			{Name: "later.test", Relay: true, Any: true, Verify: true},
+			{Name: "too.test", AliasOf: "ask.test"},
 			{Name: "xn--bcher-kva.test"},
 		},
 		Routes: []route.Route{
@@ -281,6 +284,25 @@ func TestAcceptance(t *testing.T) {
 	}
 	if got := r.Accept(t.Context(), mta.Address{Local: "Postmaster"}); !got.Ours || got.Reply.Code != 0 {
 		t.Errorf("Accept(<Postmaster>) = %+v, want accepted", got)
+	}
+}
+
+func TestTheNextHostIsToBeAsked(t *testing.T) {
+	r, err := route.New(options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rcpt, want := range map[string]string{
+		"x@ask.test": "x@ask.test ask.test", "x@TOO.test": "x@ask.test ask.test", "postmaster@ask.test": "postmaster@ask.test ask.test",
+		"x@any.test": "", "x@far.test": "", "known@backup.test": "", "alice@example.test": "", "x@later.test": "",
+	} {
+		got := ""
+		if a := r.Accept(t.Context(), addr(rcpt)); a.Ask != nil {
+			got = a.Address.String() + " " + a.Ask.Domain
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", rcpt, got, want)
+		}
 	}
 }
 

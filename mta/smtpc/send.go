@@ -47,11 +47,13 @@ type Message struct {
 	RequireTLS bool
 	// AllOrNone: where one recipient is refused, none gets the message.
 	AllOrNone bool
-	Ret       string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
-	EnvID     string         // as xtext (RFC 3461 4.4)
-	By        *mta.DeliverBy // nil: no deadline (RFC 2852)
-	Priority  int            // -9 to 9, for a server with MT-PRIORITY (RFC 6710)
-	Content   io.Reader      // lines end in CR LF; read only when the server waits for it
+	// Probe: only MAIL and RCPT are sent, to learn which recipients the server takes; there is no content.
+	Probe    bool
+	Ret      string         // FULL, HDRS or "" (RFC 3461 4.3); this and the next for a server with DSN
+	EnvID    string         // as xtext (RFC 3461 4.4)
+	By       *mta.DeliverBy // nil: no deadline (RFC 2852)
+	Priority int            // -9 to 9, for a server with MT-PRIORITY (RFC 6710)
+	Content  io.Reader      // lines end in CR LF; read only when the server waits for it
 }
 
 // Result is what became of one recipient: delivered when Err is nil. Otherwise Err is a mta.Reply that refuses (in
@@ -118,7 +120,7 @@ type transaction struct {
 
 func (t *transaction) mail() string {
 	s := "MAIL FROM:<" + t.m.From.String() + ">"
-	if t.c.ext.Has("SIZE") {
+	if t.c.ext.Has("SIZE") && !t.m.Probe {
 		s += " SIZE=" + strconv.FormatInt(t.m.Size, 10)
 	}
 	if t.c.ext.Has("8BITMIME") && t.m.EightBit {
@@ -157,9 +159,12 @@ func (t *transaction) stepwise() error {
 	return t.beginData()
 }
 
-// beginData sends DATA where there is somebody to get it.
+// beginData sends DATA where there is somebody to get it, and something to send.
 func (t *transaction) beginData() error {
 	switch {
+	case t.m.Probe:
+		t.settle("RCPT", mta.Reply{Code: 250, Enhanced: "2.1.5"}, nil)
+		return t.reset()
 	case t.accepted > 0 && t.m.AllOrNone && t.accepted < len(t.m.Rcpts):
 		t.settle("RCPT", mta.Reply{}, ErrOthersRefused)
 		return t.reset()
@@ -181,7 +186,7 @@ func (t *transaction) pipelined() error {
 	for i := range t.m.Rcpts {
 		lines = append(lines, t.rcpt(i))
 		last := i == len(t.m.Rcpts)-1
-		if last && !t.m.AllOrNone {
+		if last && !t.m.AllOrNone && !t.m.Probe {
 			lines = append(lines, "DATA")
 		} else if !last && len(lines) < batch {
 			continue
@@ -208,7 +213,7 @@ func (t *transaction) pipelined() error {
 			return t.reset()
 		}
 	}
-	if t.m.AllOrNone {
+	if t.m.AllOrNone || t.m.Probe {
 		return t.beginData()
 	}
 	return t.data()

@@ -38,6 +38,8 @@ type Destination struct {
 	Relay   bool        // it is not in a domain of ours: only who may relay may send there
 	Refusal mta.Reply   // Code 0 = taken
 	Login   mta.Address // whose mailbox it is; the zero Address: nobody's, or not known
+	// Verify asks the host that mail for the recipient goes on to; nil: nobody is asked. Code 0 = it takes the recipient.
+	Verify func(ctx context.Context) mta.Reply
 }
 
 // Logins slows down who guesses passwords: Delay is how long to wait before a check, Failed how long a refusal takes in all.

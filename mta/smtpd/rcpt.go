@@ -51,13 +51,17 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if len(s.tx.rcpts) >= s.o.MaxRecipients {
 		return reply(452, "4.5.3", "Too many recipients, send the rest in another transaction"), shown
 	}
-	if r := s.route(to); r.Code != 0 {
+	verify, r := s.route(to)
+	if r.Code != 0 {
 		return r, shown
 	}
 	if r := s.policyFor(to); r.Code != 0 {
 		return r, shown
 	}
 	if r := s.rate(); r.Code != 0 {
+		return r, shown
+	}
+	if r := s.verify(verify); r.Code != 0 {
 		return r, shown
 	}
 	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {
@@ -79,24 +83,38 @@ func (s *session) accept(to mta.Address) (Destination, error) {
 }
 
 // route refuses whom the router does not know, and relaying for strangers. Our postmaster is always there
-// (RFC 5321 4.5.1).
-func (s *session) route(to mta.Address) mta.Reply {
+// (RFC 5321 4.5.1). Verify is Destination's.
+func (s *session) route(to mta.Address) (verify func(context.Context) mta.Reply, r mta.Reply) {
 	d, err := s.accept(to)
 	switch {
 	case err != nil:
 		s.o.Log.SMTPFault(s.who(), "rcpt", "", err)
-		return reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
+		return nil, reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
 	case d.Relay && s.login == "" && !s.trusted():
-		return reply(550, "5.7.1", "Relaying denied")
+		return nil, reply(550, "5.7.1", "Relaying denied")
 	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
-		return mta.Reply{}
+		return nil, mta.Reply{}
 	case d.Refusal.Code == 0 && s.full(d.Login):
 		if s.o.FullBounces {
-			return reply(552, "5.2.2", "The mailbox is full")
+			return nil, reply(552, "5.2.2", "The mailbox is full")
 		}
-		return reply(452, "4.2.2", "The mailbox is full, try again later")
+		return nil, reply(452, "4.2.2", "The mailbox is full, try again later")
 	}
-	return d.Refusal
+	return d.Verify, d.Refusal
+}
+
+// verify asks the host that the mail goes on to. Who may relay has a queue here that tries again: only a host that says no is heard.
+func (s *session) verify(ask func(context.Context) mta.Reply) mta.Reply {
+	if ask == nil {
+		return mta.Reply{}
+	}
+	ctx, cancel := context.WithTimeout(s.c.ctx, lookupTime)
+	defer cancel()
+	r := ask(ctx)
+	if r.Temporary() && (s.login != "" || s.trusted() || s.l.Role == mta.RoleLocal) {
+		return mta.Reply{}
+	}
+	return r
 }
 
 // full says whether a mailbox has no room for the message.
