@@ -30,6 +30,7 @@ type options struct {
 	reuse   bool // the source sends all of a session's messages over one connection
 	dir     string
 	profile string
+	full    string
 }
 
 // server is what is measured.
@@ -47,6 +48,7 @@ func main() {
 	flag.BoolVar(&o.reuse, "reuse", false, "the source sends many messages over one connection")
 	flag.StringVar(&o.dir, "dir", "/var/tmp", "where the queues are: a real disk")
 	flag.StringVar(&o.profile, "log", "", "keep Posthouse's logs in this folder")
+	flag.StringVar(&o.full, "queue", "", "Posthouse begins with this spool, such as the folder full of contrib/bench/queue -filled")
 	sessions := flag.String("sessions", "10,50", "sessions of the source at once")
 	only := flag.String("only", "", "measure this server alone: posthouse or postfix")
 	flag.Parse()
@@ -83,7 +85,7 @@ func run(ctx context.Context, o options, sessions, only string) (err error) {
 			return err
 		}
 		var rows []result
-		for _, s := range []server{&posthouse{dir: filepath.Join(dir, "posthouse"), keep: o.profile}, &postfix{dir: filepath.Join(dir, "postfix")}} {
+		for _, s := range []server{&posthouse{dir: filepath.Join(dir, "posthouse"), keep: o.profile, full: o.full}, &postfix{dir: filepath.Join(dir, "postfix")}} {
 			if only != "" && only != s.name() {
 				continue
 			}

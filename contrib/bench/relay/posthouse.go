@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 type posthouse struct {
 	dir  string
 	keep string // a folder for the logs; "" = they go with the rest
+	full string // a spool to begin with, in which messages wait; "" = an empty one
 	run  []*exec.Cmd
 }
 
@@ -23,7 +25,7 @@ const posthouseConf = `hostname = "mx.here.test"
 state = "%[1]s/state"
 run = "%[1]s/run"
 log.format = "text"
-spool.path = "%[1]s/spool"
+spool.path = "%[4]s"
 mailboxes.path = "%[1]s/mail/{domain}/{local}"
 users.file = "%[1]s/users"
 [domains."here.test"]
@@ -61,8 +63,11 @@ func (p *posthouse) start(ctx context.Context, sink string) (string, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	conf := filepath.Join(p.dir, "posthouse.toml")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, posthouseConf, p.dir, addr, sink), 0o600); err != nil {
+	conf, spool := filepath.Join(p.dir, "posthouse.toml"), p.full
+	if spool == "" {
+		spool = filepath.Join(p.dir, "spool")
+	}
+	if err := os.WriteFile(conf, fmt.Appendf(nil, posthouseConf, p.dir, addr, sink, spool), 0o600); err != nil {
 		return "", err
 	}
 	if err := os.WriteFile(filepath.Join(p.dir, "users"), nil, 0o600); err != nil {
@@ -87,11 +92,27 @@ func (p *posthouse) start(ctx context.Context, sink string) (string, error) {
 			return "", err
 		}
 		p.run = append(p.run, cmd)
-		if name == "queue-runner" {
-			time.Sleep(time.Second) // the spool is made, and its trigger is read
+		if name == "queue-runner" { // the spool is made, and its trigger is read
+			if err := ready(ctx, filepath.Join(logs, name+".log")); err != nil {
+				return "", err
+			}
 		}
 	}
 	return addr, answers(ctx, addr)
+}
+
+// ready waits for a program to say so in its log.
+func ready(ctx context.Context, log string) error {
+	for {
+		if b, err := os.ReadFile(log); err != nil || bytes.Contains(b, []byte("event=ready")) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (p *posthouse) cpu() (sum time.Duration, err error) {
