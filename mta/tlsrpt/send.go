@@ -22,7 +22,8 @@ const (
 	spreadOver  = 4 * time.Hour
 	retryEvery  = time.Hour
 	giveUpAfter = 48 * time.Hour
-	postTimeout = time.Minute
+	postTimeout = time.Minute // of all that one domain names
+	sendFor     = time.Minute // then counters are written, and the others get their turn
 	maxAnswer   = 64 << 10
 )
 
@@ -68,9 +69,11 @@ func (r *Recorder) send(ctx context.Context) {
 	r.pending = left
 }
 
-// sendDay sends what is due of a day, and says whether all of it is done.
+// sendDay sends what is due of a day, for as long as it may, and says whether all of it is done. Places that take their time
+// hold up nobody for long: who could not be told comes an hour later, behind the others.
 func (r *Recorder) sendDay(ctx context.Context, set Settings, p *pending) (done bool) {
 	done = true
+	end := r.opt.Now().Add(sendFor)
 	for _, domain := range slices.Sorted(maps.Keys(p.Domains)) {
 		if p.sent[domain] {
 			continue
@@ -79,7 +82,7 @@ func (r *Recorder) sendDay(ctx context.Context, set Settings, p *pending) (done 
 		if f, ok := p.failed[domain]; ok {
 			at = f.next
 		}
-		if ctx.Err() != nil || r.opt.Now().Before(at) {
+		if now := r.opt.Now(); ctx.Err() != nil || now.Before(at) || now.After(end) {
 			done = false
 			continue
 		}
@@ -101,6 +104,8 @@ func (r *Recorder) sendDay(ctx context.Context, set Settings, p *pending) (done 
 
 // tell sends one report to all who want it. It fails when nobody of them could be told.
 func (r *Recorder) tell(ctx context.Context, set Settings, p *pending, domain string) (sent bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	defer cancel()
 	texts, err := r.opt.Resolver.TXT(ctx, "_smtp._tls."+domain)
 	if dns.Permanent(err) {
 		return false, nil

@@ -429,3 +429,34 @@ func TestCertificateErrorsHaveTheirTypes(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacesThatTakeTheirTimeHoldUpNothing(t *testing.T) {
+	k := newKit(t)
+	const domains = 40
+	for i := range domains {
+		domain := fmt.Sprintf("d%02d.test", i)
+		k.record(domain, "v=TLSRPTv1; rua=mailto:tls@"+domain)
+		k.r.Session(none(domain, nil))
+	}
+	k.r.Tick(t.Context())
+	k.now = k.now.Add(24 * time.Hour)
+	mail := k.opt.Mail
+	k.opt.Mail = func(to mta.Address, content []byte) error {
+		k.now = k.now.Add(50 * time.Second)
+		if to.Domain < "d20.test" {
+			return errors.New("timed out")
+		}
+		return mail(to, content)
+	}
+	k.restart()
+	asked := k.now
+	if k.r.Tick(t.Context()); k.now.Sub(asked) > 3*time.Minute {
+		t.Errorf("counters are not written for %v", k.now.Sub(asked))
+	}
+	for range domains { // in less than the hour after which those that failed come again
+		k.r.Tick(t.Context())
+	}
+	if len(k.mails) != domains/2 {
+		t.Errorf("%d reports sent, want %d", len(k.mails), domains/2)
+	}
+}
