@@ -14,6 +14,7 @@ const (
 	maxBackoff   = time.Minute
 	steady       = 30 * time.Second // a process that lived so long begins anew with firstBackoff
 	lookEvery    = time.Second      // for changes on disk; what looks the same twice is complete
+	dying        = time.Second      // a process that has closed its connection may be about to end by itself
 )
 
 // supervise starts the filter, and again when it has died, until ctx ends. Its thread is the parent of the processes, so
@@ -118,7 +119,7 @@ func (s *slot) watch(ctx context.Context, p *process) (*process, error) {
 			select {
 			case <-p.gone:
 				err = errEnded
-			default:
+			case <-time.After(dying):
 			}
 			s.withdraw(false, "down", err)
 			p.end()
