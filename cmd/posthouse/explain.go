@@ -41,7 +41,7 @@ type explanation struct {
 	Role     string     `json:"role"`           // the listener that it would come in by: mx or submission
 	LookedUp string     `json:"looked_up"`      // the address in the form that is looked up
 	Domain   *ownDomain `json:"domain,omitempty"`
-	Accepted string     `json:"accepted"` // from: anybody, users or nobody
+	Accepted string     `json:"accepted"` // from: anybody, users or nobody; verified: from anybody, where the next host says so
 	Refusal  string     `json:"refusal,omitempty"`
 	Found    string     `json:"found,omitempty"` // as what, in a domain of ours
 	target
@@ -241,6 +241,8 @@ func (e *explainer) explain(ctx context.Context, to mta.Address) *explanation {
 	switch a := r.Accept; {
 	case a.Reply.Code != 0:
 		x.Accepted, x.Refusal = "nobody", a.Reply.String()
+	case a.Ask != nil:
+		x.Accepted = "verified"
 	case a.Ours:
 		x.Accepted = "anybody"
 	default:

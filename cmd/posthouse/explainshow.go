@@ -41,6 +41,7 @@ func (x *explanation) show(w io.Writer) {
 	}
 	l.line("accepted", "%s", map[string]string{
 		"anybody": "from anybody", "users": "from users who log in, and from trusted networks", "nobody": "no: " + x.Refusal,
+		"verified": "from anybody, where the host that it goes to takes the recipient: it is asked",
 	}[x.Accepted])
 	l.optional("found as", x.Found)
 	l.line("goes to", "%s", x.goesTo(len(x.Members)))

@@ -31,6 +31,7 @@ func TestExplainSaysWhatWouldBeDone(t *testing.T) {
 	i := newInstance(t, options{
 		ip: ip, inside: fmt.Sprintf("aliases = %q", aliases),
 		more: fmt.Sprintf("[outbound]\nresolver = [%q]\n[[route]]\ndomain = \"gateway.test\"\nto = \"lmtp:unix:/run/gateway\"\n"+
+			"[domains.\"asks.test\"]\nmailboxes = \"relay\"\nrecipients = \"verify\"\n[[route]]\ndomain = \"asks.test\"\nto = \"smtp:127.0.0.1:9\"\n"+
 			"[[route]]\ndomain = \"closed.test\"\nto = \"error:5.7.1 we do not write to them\"\n", zone.Addr()),
 	})
 	for _, c := range []struct {
@@ -50,6 +51,7 @@ func TestExplainSaysWhatWouldBeDone(t *testing.T) {
 			"  member    erin@gateway.test: lmtp:unix:/run/gateway, by route gateway.test\n", "destination dane.test, for dave@dane.test, by its MX records\n",
 			"note        " + i.dir + "/run/queue/control.sock: queue-runner does not answer",
 		}},
+		{[]string{"x@asks.test"}, 0, []string{"domain      asks.test is ours: relay mailboxes\n", "accepted    from anybody, where the host that it goes to takes the recipient: it is asked\n"}},
 		{[]string{"bad@here.test"}, 67, nil},
 		{[]string{"x@far.test", "--from", "alice@here.test"}, 0, []string{"from        alice@here.test\n", "limits      role submission: 50MB a message, 1000 recipients, 500/h messages and 2000/h recipients a login\n"}},
 		{[]string{"x@far.test", "--from=<>"}, 0, []string{"from        <>\n", "            tried for 2d; tries 5m to 4h apart\n"}},
