@@ -158,10 +158,11 @@ func (s *session) fromClient(process net.Conn) error {
 			quit = bytes.HasSuffix(bytes.ToUpper(b[:n]), []byte("QUIT\r\n"))
 		}
 		if err != nil {
+			over := s.isOver() // asked first: the process may end by what follows
 			if c, ok := process.(interface{ CloseWrite() error }); ok {
 				_ = c.CloseWrite() // an answer under way may go on
 			}
-			if quit || s.isOver() {
+			if quit || over {
 				return nil
 			}
 			return err
