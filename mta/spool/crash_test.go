@@ -2,6 +2,7 @@ package spool_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,6 +11,17 @@ import (
 )
 
 const scenarioSteps = 60
+
+// scenarios is how many there are: all of them with POSTHOUSE_CRASH=full, which takes two processors ten minutes.
+func scenarios(all, some, few uint64) uint64 {
+	switch {
+	case os.Getenv("POSTHOUSE_CRASH") == "full":
+		return all
+	case testing.Short():
+		return few
+	}
+	return some
+}
 
 // TestNothingIsLostOrDoubledWithoutCrash plays scenarios on a disk that does what it is told.
 func TestNothingIsLostOrDoubledWithoutCrash(t *testing.T) {
@@ -64,10 +76,7 @@ func operations(seed uint64) (first, last int) {
 // TestCrashAtEveryOperation stops scenarios at each file operation in turn, by a power loss and by the death of the
 // process, starts again, and crashes once more a few operations later: in recovery, most often.
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds := uint64(12)
-	if testing.Short() {
-		seeds = 3
-	}
+	seeds := scenarios(12, 8, 3)
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -87,10 +96,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 
 // TestRepeatedCrashes lets machines crash every few operations.
 func TestRepeatedCrashes(t *testing.T) {
-	seeds := uint64(400)
-	if testing.Short() {
-		seeds = 60
-	}
+	seeds := scenarios(400, 300, 60)
 	for seed := range seeds {
 		w := newWorld(seed)
 		again := make([]int, 8)
@@ -107,10 +113,7 @@ func TestRepeatedCrashes(t *testing.T) {
 // TestMixedCrashes lets machines crash every few operations, by the death of a process or by a power loss in turn: what
 // a start-up trusted after the first must be there after the second.
 func TestMixedCrashes(t *testing.T) {
-	seeds := uint64(800)
-	if testing.Short() {
-		seeds = 150
-	}
+	seeds := scenarios(800, 500, 150)
 	for seed := range seeds {
 		w := newWorld(seed)
 		n := w.disk.Ops() + 1 + w.rng.IntN(120)
@@ -138,10 +141,7 @@ func TestMixedCrashes(t *testing.T) {
 
 // TestEveryOperationFailing makes each operation fail in turn, once or for a while, with each error that a disk has.
 func TestEveryOperationFailing(t *testing.T) {
-	seeds := uint64(4)
-	if testing.Short() {
-		seeds = 1
-	}
+	seeds := scenarios(4, 3, 1)
 	for seed := range seeds {
 		for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
 			t.Run(fmt.Sprint(seed, errno), func(t *testing.T) {
@@ -169,10 +169,7 @@ func TestEveryOperationFailing(t *testing.T) {
 // TestErrorThenCrash lets one operation fail and the machine crash a little later: what a failed sync has lost must
 // have been noticed by then.
 func TestErrorThenCrash(t *testing.T) {
-	seeds := uint64(600)
-	if testing.Short() {
-		seeds = 100
-	}
+	seeds := scenarios(600, 400, 100)
 	for seed := range seeds {
 		w := newWorld(seed)
 		n := w.disk.Ops() + 1 + w.rng.IntN(150)
