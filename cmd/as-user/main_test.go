@@ -264,6 +264,33 @@ func TestAJobEndsWithWhoHasAskedForIt(t *testing.T) {
 	}
 }
 
+// TestDescriptorsAreBounded sends a frame octet by octet, each with some: this process has only so many.
+func TestDescriptorsAreBounded(t *testing.T) {
+	m := start(t)
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	nc, err := net.Dial("unix", m.client.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	fd := int(null.Fd())
+	sent := 0
+	for ; sent < 1000; sent++ {
+		if _, _, err = nc.(*net.UnixConn).WriteMsgUnix([]byte{1}, unix.UnixRights(fd, fd), nil); err != nil {
+			break
+		}
+		has, derr := os.ReadDir(fmt.Sprintf("/proc/%d/fd", m.cmd.Process.Pid))
+		if derr != nil || len(has) > 60 {
+			t.Fatalf("as-user has %d descriptors, %v", len(has), derr)
+		}
+	}
+	m.await("event=as-user-refused", "malformed frame: too many descriptors")
+}
+
 func TestRequestsThatAreNoneGetNothing(t *testing.T) {
 	m := start(t)
 	null, err := os.Open("/dev/null")

@@ -28,6 +28,7 @@ var mayAsk = map[asuser.Op]string{
 }
 
 const (
+	maxStrangers   = 16               // connections of users who may ask for nothing
 	maxConnections = 2048             // at once; each of them is a process, as a rule
 	requestTime    = 10 * time.Second // for a request to arrive
 )
@@ -38,13 +39,15 @@ type server struct {
 	programs string // the folder of this program, where the others are
 	cfg      atomic.Pointer[config.Config]
 	checks   chan struct{} // holds one element for each password check under way
+	// ... and one for each connection of a user who may ask for nothing.
+	strangers chan struct{}
 
 	mu   sync.Mutex   // guards jobs, and that each process started is in it before anybody looks
 	jobs map[int]bool // the processes that were started, by id
 }
 
 func newServer(log *maillog.Log) *server {
-	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), jobs: map[int]bool{}}
+	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}}
 }
 
 func (s *server) use(c *config.Config) { s.cfg.Store(c) }
@@ -88,6 +91,14 @@ func (s *server) answer(ctx context.Context, c *net.UnixConn) {
 		return
 	}
 	_ = c.SetDeadline(time.Now().Add(requestTime))
+	if !s.mayAskAnything(uid) { // it is told so, where that keeps no room from those who may
+		select {
+		case s.strangers <- struct{}{}:
+			defer func() { <-s.strangers }()
+		default:
+			return
+		}
+	}
 	in := &incoming{c: c}
 	defer in.close()
 	r, err := asuser.ReadRequest(in)
@@ -113,6 +124,15 @@ func (s *server) allowed(uid uint32, op asuser.Op) bool {
 	}
 	a, err := lookup(mayAsk[op])
 	return err == nil && a.uid == uid
+}
+
+func (s *server) mayAskAnything(uid uint32) bool {
+	for op := range mayAsk {
+		if s.allowed(uid, op) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.Request, files []*os.File) {
@@ -160,6 +180,9 @@ func peer(c *net.UnixConn) (uint32, error) {
 	return cred.Uid, nil
 }
 
+// maxFiles is more than any request has: each octet of one may bring some, and this process has only so many.
+const maxFiles = 4
+
 // incoming reads from a connection, and keeps the descriptors that came with its first octets.
 type incoming struct {
 	c     *net.UnixConn
@@ -177,7 +200,7 @@ func (in *incoming) Read(p []byte) (int, error) {
 			in.files = append(in.files, os.NewFile(uintptr(fd), "passed"))
 		}
 	}
-	if err == nil && (merr != nil || flags&unix.MSG_CTRUNC != 0) {
+	if err == nil && (len(in.files) > maxFiles || merr != nil || flags&unix.MSG_CTRUNC != 0) {
 		err = fmt.Errorf("%w: too many descriptors", asuser.ErrMalformed)
 	}
 	return n, err
