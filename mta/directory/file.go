@@ -19,7 +19,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
 
-// checkEvery is the longest that a change of the file stays unseen.
+// checkEvery is the longest that a change of the file stays unseen, and how long it must have been left alone.
 const checkEvery = time.Second
 
 // unsettled is how young a file may be for a second change to leave no trace in its times: the kernel's clock for them is
@@ -139,7 +139,7 @@ func (f *File) refresh() {
 	}
 	f.checked = now
 	var st unix.Stat_t
-	if err := unix.Stat(f.path, &st); err == nil && fingerprintOf(&st) == f.seen {
+	if err := unix.Stat(f.path, &st); err == nil && (fingerprintOf(&st) == f.seen || beingWritten(&st, now)) {
 		return
 	}
 	if err := f.reload(); err != nil {
@@ -148,6 +148,13 @@ func (f *File) refresh() {
 			f.opt.Log.UsersRefused(f.path, err)
 		}
 	}
+}
+
+// beingWritten says whether an editor may be writing to the file: half of one has no fault, and lacks users. Of one that was
+// put into its place by a rename, as a whole, the inode has changed after the content.
+func beingWritten(st *unix.Stat_t, now time.Time) bool {
+	age := now.Sub(time.Unix(st.Mtim.Unix()))
+	return st.Mtim == st.Ctim && age >= 0 && age < checkEvery
 }
 
 // read returns the file's content and state.

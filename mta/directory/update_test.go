@@ -177,3 +177,38 @@ func TestAHostWithoutUsersNeedsNoFile(t *testing.T) {
 		t.Errorf("got %v when the file had come", err)
 	}
 }
+
+// TestAUsersFileThatIsBeingWrittenWaits: half a file has no fault, and lacks users.
+func TestAUsersFileThatIsBeingWrittenWaits(t *testing.T) {
+	const young, old = 900 * time.Millisecond, time.Second
+	for _, c := range []struct {
+		what   string
+		rename bool
+		age    time.Duration
+		there  bool // alice is, still
+	}{
+		{"emptied", false, young, true},
+		{"emptied, and left so", false, old, false},
+		{"renamed into its place", true, young, false},
+	} {
+		path := usersFile(t, "alice@example.org {PLAIN}a\n")
+		now := time.Now().Add(-time.Hour)
+		f := open(t, path, directory.Options{Now: func() time.Time { return now }})
+		if c.rename { // the inode changes once more after the content
+			whole := usersFile(t, "")
+			if err := errors.Join(os.Chtimes(whole, time.Now(), time.Now().Add(-time.Millisecond)), os.Rename(whole, path)); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			rewrite(t, path, "")
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = st.ModTime().Add(c.age)
+		if _, err := f.Lookup(t.Context(), address(t, "alice@example.org")); (err == nil) != c.there {
+			t.Errorf("%s: got %v, want alice there: %v", c.what, err, c.there)
+		}
+	}
+}

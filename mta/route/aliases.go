@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,8 +19,9 @@ import (
 const (
 	// checkEvery is how often a file is looked at, at most.
 	checkEvery = time.Second
-	// settled is how old a change must be for two changes within one tick of the filesystem's clock not to look alike.
-	settled = 2 * time.Second
+	// settled is for how long a file must have been left alone: what an editor is writing may be half a file, which has no
+	// fault and lacks aliases. It is also longer than a tick of the filesystem's clock, within which two changes look alike.
+	settled = time.Second
 )
 
 // aliasFile is a table that follows its file. A change for the worse leaves the old table in force.
@@ -60,7 +63,7 @@ func (f *aliasFile) refresh() {
 	}
 	f.next = f.now().Add(checkEvery)
 	changed, err := f.changed()
-	if err == nil && !changed {
+	if err == nil && (!changed || f.beingWritten()) {
 		return
 	}
 	if err == nil {
@@ -136,6 +139,21 @@ func (f *aliasFile) changed() (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// beingWritten says whether somebody may be writing to one of the files. Of one that was put into its place by a rename, as a
+// whole, the inode has changed after the content.
+func (f *aliasFile) beingWritten() bool {
+	paths := append(slices.Collect(maps.Keys(f.included)), f.path)
+	return slices.ContainsFunc(paths, func(path string) bool {
+		info, err := os.Stat(path)
+		if err != nil {
+			return false
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		age := f.now().Sub(info.ModTime())
+		return ok && st.Mtim == st.Ctim && age >= 0 && age < settled
+	})
 }
 
 func same(a, b os.FileInfo) bool {

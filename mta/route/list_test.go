@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,5 +123,60 @@ func TestChangedIncludeIsSeen(t *testing.T) {
 	}
 	if reports != 1 {
 		t.Errorf("got %d reports, want 1", reports)
+	}
+}
+
+// TestAliasesThatAreBeingWrittenWait: half a file has no fault, and lacks aliases.
+func TestAliasesThatAreBeingWrittenWait(t *testing.T) {
+	const young, old = 900 * time.Millisecond, time.Second
+	const before, after = "alias [x@far.test remote far.test]", "alias [y@far.test remote far.test]"
+	for _, c := range []struct {
+		what   string
+		list   bool // it is the included file
+		text   string
+		rename bool
+		age    time.Duration // of the change
+		want   string
+	}{
+		{"emptied", false, "", false, young, before},
+		{"emptied, and left so", false, "", false, old, "refused 550 5.1.1"},
+		{"written", false, "new: y@far.test\n", false, young, before},
+		{"written, and left alone", false, "new: y@far.test\n", false, old, after},
+		{"an included file written", true, "y@far.test\n", false, young, before},
+		{"an included file left alone", true, "y@far.test\n", false, old, after},
+		{"renamed into its place", false, "new: y@far.test\n", true, young, after},
+		{"an included file renamed", true, "y@far.test\n", true, young, after},
+	} {
+		o := options(t)
+		list := write(t, "x@far.test\n")
+		path := write(t, "new: :include:"+list+"\n")
+		o.Domains[1].Aliases = path
+		now := time.Now().Add(-time.Hour)
+		o.Now = func() time.Time { return now }
+		r, err := route.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := now.Add(-time.Hour)
+		if err := errors.Join(os.Chtimes(path, long, long), os.Chtimes(list, long, long)); err != nil {
+			t.Fatal(err)
+		}
+		if c.list {
+			path = list
+		}
+		if c.rename { // the inode changes once more after the content
+			whole := write(t, c.text)
+			err = errors.Join(os.Chtimes(whole, time.Now(), time.Now().Add(-time.Millisecond)), os.Rename(whole, path))
+		} else {
+			err = os.WriteFile(path, []byte(c.text), 0o600)
+		}
+		st, serr := os.Stat(path)
+		if err := errors.Join(err, serr); err != nil {
+			t.Fatal(err)
+		}
+		now = st.ModTime().Add(c.age)
+		if got := show(r.Route(t.Context(), addr("new@example.test"))); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.what, got, c.want)
+		}
 	}
 }
