@@ -144,11 +144,14 @@ func (d Deliverer) Repair(ctx context.Context, r Request) (present bool, receipt
 	return err == nil, receipt, err
 }
 
+// trash is the folder that no quota counts.
+const trash = "Trash"
+
 // mailbox is the folder where it exists, else the inbox. What stands behind the delimiter is the sender's to choose: a name
-// that no folder can have is that of one which does not exist.
+// that no folder can have is that of one which does not exist, and what nobody counts is not for him to fill.
 func (d Deliverer) mailbox(r Request) maildir.Mailbox {
 	inbox := maildir.Mailbox{FS: d.FS, Path: r.Mailbox}
-	if r.Folder == "" {
+	if r.Folder == "" || r.Folder == trash && !r.MakeFolder {
 		return inbox
 	}
 	path, err := maildir.FolderPath(r.Mailbox, r.Folder)

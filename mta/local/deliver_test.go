@@ -201,6 +201,21 @@ func TestAFolderIsUsedWhereItExists(t *testing.T) {
 	}
 }
 
+// No quota counts what is in Trash, and it expires: who sends does not put mail there.
+func TestTrashIsForNoSenderToChoose(t *testing.T) {
+	p := newPost(t)
+	m := maildir.Mailbox{FS: p.disk.Process("reader"), Path: box + "/.Trash"}
+	if err := m.Make(); err != nil {
+		t.Fatal(err)
+	}
+	r := request("text\r\n")
+	r.Folder = "Trash"
+	p.mustDeliver(r)
+	if path, _ := p.only(box); filepath.Dir(path) != box+"/new" {
+		t.Errorf("got %s, want it in the inbox", path)
+	}
+}
+
 // What stands behind the delimiter comes from whoever sends: bob+a/b@ was accepted, and must not wait until it bounces.
 func TestAFolderThatNoneCanBeCalledIsTheInbox(t *testing.T) {
 	p := newPost(t)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -89,11 +90,16 @@ const maxWelcome = 1 << 20
 
 // ReadWelcome reads the file of a welcome message: header fields, an empty line and a text, or a text alone, in UTF-8.
 func ReadWelcome(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would make us wait
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: no regular file", path)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxWelcome+1))
 	switch {
 	case err != nil:

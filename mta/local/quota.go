@@ -111,7 +111,7 @@ func (q *Quotas) note(login mta.Address, path string, refused int64) {
 // the next one who counts; the message is there.
 func (d Deliverer) within(box maildir.Mailbox, r Request, put func(maildir.Mailbox) error) error {
 	q := d.Quotas
-	if q == nil || box.Path == filepath.Join(r.Mailbox, ".Trash") { // no quota counts what is in Trash
+	if q == nil || box.Path == filepath.Join(r.Mailbox, "."+trash) { // no quota counts what is in Trash
 		return put(box)
 	}
 	c := q.counter(r.Mailbox, r.Quota)

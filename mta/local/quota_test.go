@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -278,5 +281,24 @@ func TestNoCrashLosesOrDoublesAMessageForItsQuota(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// TestAWelcomeIsAFile: a FIFO would have the program wait for ever.
+func TestAWelcomeIsAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "welcome")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("Hello!\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local.ReadWelcome(path); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a FIFO: got %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package maildir
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 // into a folder by a new name, and its mtime tells of its delivery into another. Neither a link nor what is no message is
 // touched; a Maildir that is not there has none.
 func Expire(path string, before time.Time) (removed int, counted Usage, err error) {
+	// What is reached by a link may be the inbox.
+	if st, err := os.Lstat(path); err == nil && !st.IsDir() {
+		return 0, Usage{}, &fs.PathError{Op: "expire", Path: path, Err: unix.ENOTDIR}
+	}
 	for _, name := range []string{dirNew, dirCur} {
 		n, u, err := expire(path, name, before)
 		removed, counted = removed+n, counted.plus(u)

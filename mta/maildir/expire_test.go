@@ -54,6 +54,15 @@ func TestExpireRemovesOldMessagesAlone(t *testing.T) {
 	if n, _, err := maildir.Expire(filepath.Join(dir, "absent"), time.Now()); n != 0 || err != nil {
 		t.Errorf("absent: got %d, %v, want nothing", n, err)
 	}
+	// A folder that is a link is another one, or the inbox itself.
+	write(t, filepath.Join(dir, "cur/old:2,S"), "")
+	trash := filepath.Join(t.TempDir(), ".Trash")
+	if err := os.Symlink(dir, trash); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := maildir.Expire(trash, time.Now().Add(time.Hour)); n != 0 || err == nil {
+		t.Errorf("a link to a folder: got %d, %v, want an error", n, err)
+	}
 	linked := filepath.Join(t.TempDir(), ".Trash")
 	if err := os.Mkdir(linked, 0o700); err != nil {
 		t.Fatal(err)

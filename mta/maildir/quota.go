@@ -44,7 +44,8 @@ func (c Counter) Used(need int64) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	if !f.good || f.sum.Octets+need > c.Limit && (f.lines > 1 || c.Now().Sub(f.at) > quotaFresh) {
+	age := c.Now().Sub(f.at) // below 0 where the clock was set back
+	if !f.good || f.sum.Octets+need > c.Limit && (f.lines > 1 || age < 0 || age > quotaFresh) {
 		return c.Recount()
 	}
 	return f.sum, nil

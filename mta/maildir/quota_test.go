@@ -89,6 +89,7 @@ func TestACountThatSaysFullIsMadeAnewUnlessSomebodyJustDid(t *testing.T) {
 		{"100S\n95 1\n", 0, 95},
 		{"100S\n95 1\n", 14 * time.Minute, 95},
 		{"100S\n95 1\n", 16 * time.Minute, 20},
+		{"100S\n95 1\n", -time.Hour, 20}, // the clock was set back
 		{"100S\n90 1\n5 1\n", 0, 20},
 		{"100S\n90 1\n", 16 * time.Minute, 90}, // there is room
 	} {
