@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +25,9 @@ func confine() error {
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
 		return fmt.Errorf("no_new_privs: %w", e)
 	}
+	if err := keepCapabilities(append([]int{unix.CAP_SETPCAP}, needed...)); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
 	for c := uintptr(0); c < 64; c++ {
 		_, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0, 0)
 		if e == unix.EINVAL {
@@ -35,7 +37,7 @@ func confine() error {
 			return fmt.Errorf("capability bounding set: %w", e)
 		}
 	}
-	if err := keepCapabilities(); err != nil {
+	if err := keepCapabilities(needed); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	for resource, most := range limits {
@@ -52,8 +54,9 @@ func confine() error {
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
 
-// keepCapabilities drops all but those needed, on all threads.
-func keepCapabilities() error {
+// keepCapabilities drops all but those named, on all threads. Those to become a user outlast the start of another program,
+// which is this one again (become): root has no others then, as the bounding set is empty.
+func keepCapabilities(needed []int) error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have, keep [2]unix.CapUserData
 	if err := unix.Capget(&h, &have[0]); err != nil {
@@ -67,9 +70,7 @@ func keepCapabilities() error {
 		keep[c/32].Permitted |= have[c/32].Permitted & bit
 	}
 	keep[0].Effective, keep[1].Effective = keep[0].Permitted, keep[1].Permitted
+	keep[0].Inheritable = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
 	h.Pid = 0 // each thread for itself
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&keep[0])), 0); e != 0 {
-		return e
-	}
-	return nil
+	return setCapabilities(&h, &keep[0])
 }

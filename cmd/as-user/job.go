@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,18 +62,6 @@ func (s *server) job(cfg *config.Config, r asuser.Request, files []*os.File) (j 
 		err = errors.ErrUnsupported
 	}
 	return j, err
-}
-
-// command is the process: a session and process group of its own, with the rights of the user alone.
-func (j job) command() *exec.Cmd {
-	a := j.account
-	return &exec.Cmd{
-		Path: j.argv[0], Args: j.argv, Dir: "/", Stdin: j.stdin, Stdout: j.stdout,
-		Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "SHELL=/bin/sh", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name},
-		SysProcAttr: &syscall.SysProcAttr{
-			Setsid: true, Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups},
-		},
-	}
 }
 
 // run starts a job, tells who asked, and waits for its end: by itself, by its time, or because nobody waits for it any more.

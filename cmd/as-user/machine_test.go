@@ -34,6 +34,7 @@ locked:x:20004:20004::/:/bin/sh
 empty:x:20005:20005::/:/bin/sh
 old:x:20006:20006::/:/bin/sh
 md5:x:20007:20007::/:/bin/sh
+mallory:x:20009:20009::/:/bin/sh
 toor:x:0:0::/root:/bin/sh
 minus:x:4294967295:20008::/:/bin/sh
 nobody:x:65534:65534::/:/bin/false

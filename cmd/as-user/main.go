@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,13 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/daemon"
 )
 
-func main() { daemon.MainAsRoot("posthouse-as-user", run) }
+func main() {
+	if os.Args[0] == becomeName {
+		fmt.Fprintln(os.Stderr, become(os.Args[1:]))
+		os.Exit(cannotBecome)
+	}
+	daemon.MainAsRoot("posthouse-as-user", run)
+}
 
 func run(ctx context.Context, app *daemon.App) error {
 	c := app.Config()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -336,4 +337,31 @@ func TestRequestsThatAreNoneGetNothing(t *testing.T) {
 	if strings.Contains(m.log.String(), "event=as-user-started") {
 		t.Errorf("something was started:\n%s", m.log)
 	}
+}
+
+// TestAUserStopsNothingButHisOwn has a user stop each process of his at once, those too that are just being made.
+func TestAUserStopsNothingButHisOwn(t *testing.T) {
+	m := start(t)
+	stopper := exec.Command("/bin/sh", "-c", "while :; do kill -s STOP -- -1; done")
+	stopper.Dir = "/"
+	stopper.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 20009, Gid: 20009}}
+	if err := stopper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stopper.Process.Kill()
+		_ = stopper.Wait()
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	var asked sync.WaitGroup
+	for range 20 {
+		in, out, output := m.pipes("exit 0")
+		defer output.Close()
+		asked.Go(func() { _, _ = m.client.Deliver(ctx, "mallory", in, out) })
+	}
+	if printed, status, err := m.deliver("bob", "id -u"); printed != "20002\n" || status != 0 || err != nil {
+		t.Errorf("got %q, %d, %v; want bob's", printed, status, err)
+	}
+	cancel()
+	asked.Wait()
 }
