@@ -14,15 +14,9 @@ import (
 
 // deliver takes the message from standard input and gives it to smtpd.
 func (c *command) deliver(ctx context.Context) error {
-	var rcpts []string
-	for _, arg := range c.args {
-		list, err := parseList(arg)
-		if err != nil {
-			return failure(exitUsage, "recipient %s: %w", arg, err)
-		}
-		for _, a := range list {
-			rcpts = append(rcpts, a.text)
-		}
+	rcpts, err := c.named()
+	if err != nil {
+		return err
 	}
 	if len(rcpts) == 0 && !c.extract {
 		return failure(exitUsage, "no recipients: name them behind the options, or in the header, with -t")
@@ -34,7 +28,7 @@ func (c *command) deliver(ctx context.Context) error {
 	}
 	s := &store{limit: c.limit}
 	defer s.close()
-	if err := (&collector{s: s, dots: c.dots}).collect(c.in); err != nil {
+	if err := (&collector{s: s, dots: c.dots, max: c.line}).collect(c.in); err != nil {
 		return err
 	}
 	h, err := readHeader(s)
@@ -56,6 +50,20 @@ func (c *command) deliver(ctx context.Context) error {
 		return err
 	}
 	return l.submit(ctx)
+}
+
+// named are the recipients on the command line.
+func (c *command) named() (rcpts []string, err error) {
+	for _, arg := range c.args {
+		list, err := parseList(arg)
+		if err != nil {
+			return nil, failure(exitUsage, "recipient %s: %w", arg, err)
+		}
+		for _, a := range list {
+			rcpts = append(rcpts, a.text)
+		}
+	}
+	return rcpts, nil
 }
 
 // sender is what -f says, or the caller.
@@ -84,6 +92,7 @@ type letter struct {
 	h      *header
 	sender mta.Address
 	rcpts  []mta.Recipient
+	probe  bool // it is to be learned who would get it; there is none
 }
 
 func (l *letter) address(rcpts []string) error {
@@ -122,6 +131,9 @@ func (l *letter) message(sender mta.Address, warning string) smtpc.Message {
 
 // send runs one transaction, and a second one where the sender is not the caller's to use: then it is the caller.
 func (l *letter) send(client *smtpc.Client) error {
+	if l.probe {
+		return l.ask(client)
+	}
 	err := l.transact(client, l.message(l.sender, ""))
 	var r mta.Reply
 	if self := l.c.self(); errors.As(err, &r) && r.Enhanced == "5.7.1" && stageOf(err) == "MAIL" && l.sender != self {

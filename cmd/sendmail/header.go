@@ -147,7 +147,7 @@ func (h *header) render(origin, name string, author mta.Address, warning string)
 	}
 	if !h.has("from") {
 		from := mail.Address{Name: name, Address: author.String()}
-		fmt.Fprintf(&b, "From: %s\r\n", from.String())
+		fmt.Fprintf(&b, "From: %s\r\n", strings.ReplaceAll(from.String(), "?= =?", "?=\r\n =?"))
 	}
 	for _, f := range h.fields {
 		b.WriteString(completed(f, origin))

@@ -60,6 +60,8 @@ func (c *command) run(ctx context.Context) error {
 		return c.flushQueue(ctx)
 	case modeSMTP:
 		return c.relay(ctx)
+	case modeVerify:
+		return c.verify(ctx)
 	}
 	return c.deliver(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -49,6 +50,35 @@ func TestLinesOfAnyEnding(t *testing.T) {
 				t.Errorf("%q, dots %v: got %q, %v; want %q", c.in, c.dots, got, err, c.want)
 			}
 		}
+	}
+}
+
+// TestLongLinesOfTheBodyGoOn: a line that smtpd would refuse is broken, and no character in it.
+func TestLongLinesOfTheBodyGoOn(t *testing.T) {
+	const limit = 32
+	a := func(n int) string { return strings.Repeat("a", n) }
+	for _, c := range []struct{ in, want string }{
+		{"X: " + a(90) + "\n", "X: " + a(90) + "\r\n"}, // not in the header
+		{"\n" + a(24) + "\n", "\r\n" + a(24) + "\r\n"},
+		{"\n" + a(25) + "\n", "\r\n" + a(24) + "\r\na\r\n"},
+		{"\n" + a(24) + ".\n" + a(3), "\r\n" + a(24) + "\r\n.\r\naaa\r\n"}, // which ends no message
+		{"\n." + a(60), "\r\n." + a(23) + "\r\n" + a(24) + "\r\n" + a(13) + "\r\n"},
+		{"\n" + a(23) + "€€\n", "\r\n" + a(23) + "€\r\n€\r\n"},
+		{"\n" + a(20) + strings.Repeat("\x80", 12), "\r\n" + a(20) + strings.Repeat("\x80", 9) + "\r\n" + strings.Repeat("\x80", 3) + "\r\n"},
+	} {
+		s := &store{limit: 1 << 20}
+		if err := (&collector{s: s, max: limit}).collect(strings.NewReader(c.in)); err != nil || text(t, s) != c.want {
+			t.Errorf("%q: got %q, %v; want %q", c.in, text(t, s), err, c.want)
+		}
+	}
+}
+
+// TestMessageWithoutAPlaceForFiles: a confined service has none, nor has who runs with a TMPDIR of somebody else's.
+func TestMessageWithoutAPlaceForFiles(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
+	want := strings.Repeat("0123456789abc\r\n", inMemory/10)
+	if s, err := collected(t, strings.NewReader(want), true, 1<<20); err != nil || text(t, s) != want {
+		t.Errorf("got %v, want the message kept", err)
 	}
 }
 
@@ -122,7 +152,8 @@ func TestCommandLines(t *testing.T) {
 		{"sendmail", "-bd", options{}, exitUsage},
 		{"sendmail", "-bd -q15m", options{}, exitUsage},
 		{"sendmail", "-q15m", options{}, exitUsage},
-		{"sendmail", "-bv x", options{}, exitUsage},
+		{"sendmail", "-qfast", options{}, exitUsage},
+		{"sendmail", "-qR", options{}, exitUsage},
 		{"sendmail", "-bz", options{}, exitUsage},
 		{"sendmail", "-Z", options{}, exitUsage},
 		{"sendmail", "-f", options{}, exitUsage},
@@ -144,6 +175,11 @@ func TestCommandLines(t *testing.T) {
 		{"sendmail", "-bi", options{mode: modeAliases}, 0},
 		{"sendmail", "-I", options{mode: modeAliases}, 0},
 		{"sendmail", "-q", options{mode: modeFlush}, 0},
+		{"sendmail", "-qf", options{mode: modeFlush}, 0},
+		{"sendmail", "-qRhere.test", options{mode: modeFlush, flush: "Rhere.test"}, 0},
+		{"sendmail", "-bv x", options{mode: modeVerify, args: []string{"x"}}, 0},
+		{"sendmail", "-oMr amavis -oMs host -oi x", options{dots: true, args: []string{"x"}}, 0}, // as Exim has it
+		{"sendmail", "-oMramavis x -oMr", options{args: []string{"x"}}, 0},
 		{"mailq", "", options{mode: modeQueue}, 0},
 		{"newaliases", "-v", options{mode: modeAliases, verbose: true}, 0},
 		{"sendmail", "-N failure,Success -R hdrs -V a+b x", options{notify: "SUCCESS,FAILURE", ret: "HDRS", envID: "a+2Bb", args: []string{"x"}}, 0},
@@ -175,7 +211,7 @@ func same(a, b options) bool {
 	if from(&a) != from(&b) || strings.Join(a.args, "|") != strings.Join(b.args, "|") {
 		return false
 	}
-	return a.mode == b.mode && a.config == b.config && a.extract == b.extract && a.dots == b.dots && a.verbose == b.verbose &&
+	return a.mode == b.mode && a.flush == b.flush && a.config == b.config && a.extract == b.extract && a.dots == b.dots && a.verbose == b.verbose &&
 		a.name == b.name && a.notify == b.notify && a.ret == b.ret && a.envID == b.envID
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta/smtp"
@@ -15,12 +16,14 @@ const (
 	modeQueue               // -bp, mailq
 	modeAliases             // -bi, newaliases
 	modeFlush               // -q
+	modeVerify              // -bv
 )
 
 // options are what the command line says.
 type options struct {
 	mode    mode
 	config  string // -C; "": the usual one
+	flush   string // what -q names: I and an id, R or S and a part of an address; "": all
 	extract bool   // -t
 	dots    bool   // a line of a single dot is text: -i
 	verbose bool   // -v
@@ -39,6 +42,10 @@ const (
 	withoutSpace = "dq"
 	without      = "EGIUcimnstvx"
 )
+
+// eximValues are options of Exim that have their value in an argument of its own: it is no recipient. They tell where a
+// message came from, and here the kernel does.
+var eximValues = []string{"Ma", "Maa", "Mai", "Mas", "Mi", "Mm", "Mr", "Ms", "Mt"}
 
 // parseOptions reads a command line as getopt(3) does, options behind operands too.
 func parseOptions(name string, args []string) (options, error) {
@@ -85,6 +92,9 @@ func (o *options) cluster(letters string, args []string) ([]string, error) {
 			return nil, failure(exitUsage, "option -%c needs a value", c)
 		case value == "":
 			value, args = args[0], args[1:]
+		}
+		if c == 'o' && slices.Contains(eximValues, value) && len(args) > 0 {
+			args = args[1:]
 		}
 		return args, o.set(c, value)
 	}
@@ -133,19 +143,25 @@ func (o *options) setMode(value string) error {
 		o.mode = modeQueue
 	case "i":
 		o.mode = modeAliases
+	case "v":
+		o.mode = modeVerify
 	case "d", "D", "l":
 		return failure(exitUsage, "-b%s: this program is no daemon; posthouse-smtpd(8) takes mail from the network: systemctl start posthouse-smtpd", value)
-	case "v", "t":
-		return failure(exitUsage, "-b%s: not here; 'posthouse trace' and 'posthouse check' tell where mail goes", value)
+	case "t":
+		return failure(exitUsage, "-bt: not here; 'posthouse explain' and 'posthouse check' tell where mail goes")
 	default:
-		return failure(exitUsage, "-b%s: unknown; allowed: -bm, -bs, -bp, -bi", value)
+		return failure(exitUsage, "-b%s: unknown; allowed: -bm, -bs, -bp, -bi, -bv", value)
 	}
 	return nil
 }
 
-// setFlush is -q alone; with a time it would be a daemon.
+// setFlush is -q alone, or with what messages it means; with a time it would be a daemon.
 func (o *options) setFlush(value string) error {
-	if value != "" {
+	switch {
+	case value == "" || strings.Trim(value, "f") == "": // f: in the foreground
+	case len(value) > 1 && strings.IndexByte("IRS", value[0]) >= 0:
+		o.flush = value
+	default:
 		return failure(exitUsage, "-q%s: this program is no daemon, and posthouse-queue-runner(8) looks after the queue by itself; -q alone has all of it tried now", value)
 	}
 	o.mode = modeFlush

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/control"
@@ -26,13 +27,14 @@ func (c *command) listQueue(ctx context.Context) error {
 	return asked(errors.Join(err, out.Flush()))
 }
 
-// flushQueue has all messages tried now.
+// flushQueue has the messages tried now that -q names.
 func (c *command) flushQueue(ctx context.Context) error {
 	client := control.NewClient(c.control)
 	defer client.Close()
 	var ids []mta.ID
-	err := client.List(ctx, control.Filter{}, func(m *control.Message) error {
-		if m.Status == control.StatusDeferred {
+	filter, id := c.flushed()
+	err := client.List(ctx, filter, func(m *control.Message) error {
+		if m.Status == control.StatusDeferred && (id == "" || strings.EqualFold(string(m.ID), id)) {
 			ids = append(ids, m.ID)
 		}
 		return nil
@@ -44,6 +46,22 @@ func (c *command) flushQueue(ctx context.Context) error {
 		_, err = client.Change(ctx, control.Change{Op: control.Retry}, chunk) // one that is gone, or under way, needs none
 	}
 	return asked(err)
+}
+
+// flushed is what -q names: messages to or from addresses, or an id.
+func (c *command) flushed() (f control.Filter, id string) {
+	if c.flush == "" {
+		return f, ""
+	}
+	switch part := c.flush[1:]; c.flush[0] {
+	case 'R':
+		f.To = "*" + part + "*"
+	case 'S':
+		f.From = "*" + part + "*"
+	default:
+		id = part
+	}
+	return f, id
 }
 
 // asked gives an error of queue-runner its exit status.

@@ -20,19 +20,23 @@ type site struct {
 	control string         // queue-runner's
 	origin  string         // completes addresses
 	limit   int64          // octets of a message
+	line    int            // octets of a line of it
 	login   string         // the caller's, as smtpd names it
 	full    string         // the caller's name in the user database
 }
 
-// defaultLimit bounds a message where the configuration cannot be read; smtpd has the last word.
-const defaultLimit = 1 << 30
+// Bounds of a message, and of a line of it, where the configuration cannot be read; smtpd has the last word.
+const (
+	defaultLimit = 1 << 30
+	defaultLine  = 64 << 10
+)
 
 // findSite reads the configuration. One that was not asked for need not be good, or readable for everybody: mail must get
 // on its way while an operator edits the file, and smtpd keeps the last good one, too.
 func findSite(path string, uid int) (site, error) {
 	s := site{
 		socket: "/run/posthouse/smtpd/submit.sock", control: filepath.Join("/run/posthouse/queue", control.SocketName),
-		limit: defaultLimit, login: strconv.Itoa(uid),
+		limit: defaultLimit, line: defaultLine, login: strconv.Itoa(uid),
 	}
 	if u, err := user.LookupId(s.login); err == nil {
 		s.login = u.Username
@@ -62,7 +66,7 @@ func (s *site) use(cfg *config.Config) {
 	s.cfg, s.origin = cfg, cfg.Origin
 	s.socket = filepath.Join(cfg.Run, "smtpd/submit.sock")
 	s.control = filepath.Join(cfg.Run, "queue", control.SocketName)
-	s.limit = int64(cfg.SMTPD.MaxMessageSize)
+	s.limit, s.line = int64(cfg.SMTPD.MaxMessageSize), int(cfg.SMTPD.MaxLine)
 	for _, l := range cfg.SMTPD.Listen {
 		if l.Role == mta.RoleLocal {
 			s.socket, s.limit = strings.TrimPrefix(l.Address, "unix:"), int64(l.MaxMessageSize)

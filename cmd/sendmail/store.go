@@ -6,6 +6,9 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // inMemory is how much of a message is kept in memory; the rest goes to a file that has no name any more.
@@ -30,12 +33,8 @@ func (s *store) Write(p []byte) (int, error) {
 	s.mem = append(s.mem, p[:n]...)
 	if n < len(p) {
 		if s.file == nil {
-			f, err := os.CreateTemp("", "sendmail")
-			if err != nil {
-				return 0, stored(err)
-			}
-			if s.file = f; os.Remove(f.Name()) != nil {
-				return 0, failure(exitIOErr, "remove %s: it stays", f.Name())
+			if err := s.open(); err != nil {
+				return 0, err
 			}
 		}
 		if _, err := s.file.Write(p[n:]); err != nil {
@@ -44,6 +43,23 @@ func (s *store) Write(p []byte) (int, error) {
 	}
 	s.size += int64(len(p))
 	return len(p), nil
+}
+
+// open makes the file; in memory where there may be none, as in a confined service, or with a TMPDIR of somebody else's.
+func (s *store) open() error {
+	f, err := os.CreateTemp("", "sendmail")
+	if err == nil {
+		if s.file = f; os.Remove(f.Name()) != nil {
+			return failure(exitIOErr, "remove %s: it stays", f.Name())
+		}
+		return nil
+	}
+	fd, merr := unix.MemfdCreate("sendmail", unix.MFD_CLOEXEC)
+	if merr != nil {
+		return stored(err)
+	}
+	s.file = os.NewFile(uintptr(fd), "sendmail")
+	return nil
 }
 
 func stored(err error) error {
@@ -77,10 +93,13 @@ func (s *store) close() {
 }
 
 // collector brings a message into the form of SMTP: lines of any ending (LF, CR LF, CR) end in CR LF, the last one too, NUL
-// octets are dropped, and where the caller wants it, a line of a single dot is the end.
+// octets are dropped, and where the caller wants it, a line of a single dot is the end. A line of the body that smtpd would
+// refuse for its length goes on in the next one: who sends the output of a program cannot send it otherwise.
 type collector struct {
 	s    *store
 	dots bool // ... and it is not
+	max  int  // octets of a line, with its end; 0: any number
+	body bool // an empty line was seen
 	buf  []byte
 	col  int  // octets of the line so far
 	dot  bool // the line is a single dot so far, and that is not in buf
@@ -124,14 +143,24 @@ func (c *collector) octet(b byte) {
 		if c.dot {
 			c.buf, c.dot = append(c.buf, '.'), false
 		}
+		if c.long(b) {
+			c.buf, c.col = append(c.buf, "\r\n"...), 0
+		}
 		c.buf = append(c.buf, b)
 		c.col++
 	}
 }
 
+// long says whether an octet must begin a line; where it may, it is the first of a character.
+func (c *collector) long(b byte) bool {
+	const slack = 8 // the line's end, and what is left of a character
+	return c.body && c.max > 2*slack && (c.col >= c.max-3 || c.col >= c.max-slack && utf8.RuneStart(b))
+}
+
 // end ends a line.
 func (c *collector) end() {
 	c.over = c.dot
+	c.body = c.body || c.col == 0
 	if !c.dot {
 		c.buf = append(c.buf, "\r\n"...)
 	}

@@ -25,11 +25,16 @@ const (
 // submit gives the letter to smtpd. Nothing was accepted as long as the end of the data was not sent, so until then
 // another attempt doubles nothing.
 func (l *letter) submit(ctx context.Context) error {
+	return l.c.explain(patiently(ctx, func() error { return l.attempt(ctx) }))
+}
+
+// patiently repeats what may do better within moments.
+func patiently(ctx context.Context, attempt func() error) error {
 	until := time.Now().Add(patience)
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		err := l.attempt(ctx)
+		err := attempt()
 		if err == nil || !again(err) || time.Now().Add(wait).After(until) {
-			return l.c.explain(err)
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -160,7 +165,11 @@ func status(stage string, r mta.Reply) int {
 
 // relay joins standard input and output with smtpd: the caller speaks SMTP (-bs).
 func (c *command) relay(ctx context.Context) error {
-	conn, err := c.dial(ctx)
+	var conn net.Conn
+	err := patiently(ctx, func() (err error) {
+		conn, err = c.dial(ctx)
+		return err
+	})
 	if err != nil {
 		return c.explain(err)
 	}

@@ -109,6 +109,15 @@ func TestSendmailSends(t *testing.T) {
 	if m := s.want(t, "bob", "large"); strings.Count(m, line) != 20_000 {
 		t.Errorf("got %d lines of the large message, want 20000", strings.Count(m, line))
 	}
+	// a job that prints one line, such as JSON
+	s.good(t, "Subject: long line\n\n"+strings.Repeat("0123456789", 20_000), s.sendmail, "bob")
+	if m := s.want(t, "bob", "long line"); strings.Count(m, "0123456789") < 19_990 {
+		t.Errorf("got %d octets of the long line", len(m))
+	}
+	// without sending
+	if status, out := s.run(t, "", s.sendmail, "-bv", "bob", "nobody"); status != 67 || !strings.Contains(out, "bob@here.test... deliverable\nnobody@here.test... 550 5.1.1") {
+		t.Errorf("-bv: got status %d and %q", status, out)
+	}
 	// as an SMTP server
 	out := s.good(t, "EHLO x\r\nMAIL FROM:<alice@here.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\nSubject: smtp\r\n\r\nx\r\n.\r\nQUIT\r\n", s.sendmail, "-bs")
 	wantIn(t, out, "354 ", "250 2.0.0 ", "221 ")
