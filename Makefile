@@ -111,6 +111,7 @@ install: all
 	install -m 0644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for d in sysusers.d tmpfiles.d; do install -m 0644 etc/$$d/posthouse.conf $(DESTDIR)$(PREFIX)/lib/$$d/posthouse.conf; done
 	install -m 0644 etc/posthouse/posthouse.toml $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/posthouse.toml
+	install -m 0755 contrib/checkpassword/checkpassword-pam $(DESTDIR)$(PREFIX)/share/doc/posthouse/examples/checkpassword-pam
 	install -d $(DESTDIR)$(PREFIX)/share/doc/posthouse/guide
 	install -m 0644 contrib/guide/*.md $(DESTDIR)$(PREFIX)/share/doc/posthouse/guide
 	GOARCH= $(GO) build -trimpath -ldflags="$(LDFLAGS)" -o $(BIN)/complete ./cmd/posthouse

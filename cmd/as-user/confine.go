@@ -12,6 +12,10 @@ import (
 // /etc/shadow where not even its owner may.
 var needed = []int{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_DAC_READ_SEARCH}
 
+// inherited are those that root has in another program, though the bounding set is empty: this one again, which becomes a
+// user (become), and a checkpassword program, with which PAM reads /etc/shadow and what only a user may read.
+const inherited = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_DAC_READ_SEARCH
+
 // Limits of each process that is started, beside the bound that the service manager puts on all of them together.
 var limits = map[int]uint64{
 	unix.RLIMIT_CORE:  0,    // mail stays out of core dumps
@@ -54,8 +58,7 @@ func confine() error {
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
 
-// keepCapabilities drops all but those named, on all threads. Those to become a user outlast the start of another program,
-// which is this one again (become): root has no others then, as the bounding set is empty.
+// keepCapabilities drops all but those named, on all threads.
 func keepCapabilities(needed []int) error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have, keep [2]unix.CapUserData
@@ -70,7 +73,7 @@ func keepCapabilities(needed []int) error {
 		keep[c/32].Permitted |= have[c/32].Permitted & bit
 	}
 	keep[0].Effective, keep[1].Effective = keep[0].Permitted, keep[1].Permitted
-	keep[0].Inheritable = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	keep[0].Inheritable = keep[0].Permitted & inherited
 	h.Pid = 0 // each thread for itself
 	return setCapabilities(&h, &keep[0])
 }

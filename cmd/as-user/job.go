@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
@@ -68,13 +69,7 @@ func (s *server) job(cfg *config.Config, r asuser.Request, files []*os.File) (j 
 func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	r := j.request
 	cmd := j.command()
-	s.mu.Lock()
-	err := cmd.Start()
-	if err == nil {
-		s.jobs[cmd.Process.Pid] = true
-	}
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.start(cmd); err != nil {
 		s.refuse(c, uid, r, asuser.WhyFault, err)
 		return
 	}
@@ -96,14 +91,30 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
 	<-ended
-	s.mu.Lock()
-	delete(s.jobs, pid)
-	s.mu.Unlock()
-	left, err := s.sweep(j.account.uid)
+	left, err := s.ended(pid, j.account.uid)
 	status := cmd.ProcessState.ExitCode()
 	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, cmd.ProcessState.String(), why, left, time.Since(began), err)
 	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: status, Why: why})
+}
+
+// start starts a process, which is a job of this program's until it has ended.
+func (s *server) start(cmd *exec.Cmd) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := cmd.Start()
+	if err == nil {
+		s.jobs[cmd.Process.Pid] = true
+	}
+	return err
+}
+
+// ended kills what a job that is over has left behind, and returns how many processes that were.
+func (s *server) ended(pid int, uid uint32) (left int, err error) {
+	s.mu.Lock()
+	delete(s.jobs, pid)
+	s.mu.Unlock()
+	return s.sweep(uid)
 }
 
 // watch waits, and says why the process is to be killed; "" where it has ended.

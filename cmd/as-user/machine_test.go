@@ -58,6 +58,12 @@ nobody:x:65534:65534::/:/bin/false
 // stage stands in for deliver-local and pop3d: it does what the first line that comes in says.
 const stage = "#!/bin/sh\nread -r line\neval \"$line\"\n"
 
+// asked stands in for a checkpassword program: it does what the password says, in which $login is who is asked for.
+const asked = "#!/bin/bash\nIFS= read -r -d '' login <&3\nIFS= read -r -d '' password <&3\neval \"$password\"\n"
+
+// pam is a service of PAM.
+const pam = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"
+
 // log is what as-user writes.
 type log struct {
 	mu sync.Mutex
@@ -144,7 +150,7 @@ func needRoot(t *testing.T) {
 	t.Skip("needs root and unshare(1)")
 }
 
-func start(t *testing.T) *machine {
+func start(t *testing.T, settings ...string) *machine {
 	t.Helper()
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "as-user") // others must get through to it
@@ -172,9 +178,11 @@ func start(t *testing.T) *machine {
 	m.write("passwd", passwd, 0o644)
 	m.write("group", group, 0o644)
 	m.write("shadow", shadowed, 0o600)
+	m.write("pam", pam, 0o644)
+	m.write("bin/checkpassword", asked, 0o755)
 	m.write("posthouse.toml", fmt.Sprintf("hostname = \"mail.example.org\"\nrun = %q\nstate = %q\nspool.path = %q\n",
-		dir+"/run", dir+"/state", dir+"/spool"), 0o644)
-	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
+		dir+"/run", dir+"/state", dir+"/spool")+strings.ReplaceAll(strings.Join(settings, "\n"), "DIR", dir), 0o644)
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && mount --bind "$0/etc" /etc && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
 	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
 	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
 	if err := m.cmd.Start(); err != nil {
@@ -232,4 +240,18 @@ func (m *machine) deliver(user, line string) (printed string, status int, err er
 		m.t.Fatal(rerr)
 	}
 	return string(b), status, nil
+}
+
+// needPAM is for the program of contrib/checkpassword.
+func needPAM(t *testing.T) {
+	t.Helper()
+	_, err := os.Stat("/usr/bin/python3")
+	found, _ := filepath.Glob("/lib*/*/security/pam_unix.so")
+	if err == nil && len(found) > 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("this needs /usr/bin/python3 and pam_unix (apt-get install python3 libpam-modules): %v", err)
+	}
+	t.Skip("needs /usr/bin/python3 and pam_unix")
 }

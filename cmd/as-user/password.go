@@ -10,28 +10,55 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/checkpassword"
+	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
 // errPassword says no more than that: who exists is nobody's business.
 var errPassword = errors.New("no such user, or not the password")
 
-const shadowFile = "/etc/shadow"
+const (
+	shadowFile   = "/etc/shadow"
+	shadowFields = 8 // the ninth is for later use, and may be missing
+)
+
+// maxPrograms bounds the checkpassword programs at once. They wait more than they work: PAM makes who failed wait.
+const maxPrograms = 16
+
+// stranger stands for all who may not log in, so that a program is asked for them too, and neither tries nor locks an account
+// such as root's. No account can have this name.
+const stranger = "posthouse:nobody"
+
+// maxAsked leaves room for any name beside a password, in what a program is told.
+const maxAsked = 400
 
 // checkPassword says whether a password is that of a user who may log in. All refusals take the same work.
-func (s *server) checkPassword(ctx context.Context, name, password string, least int) error {
+func (s *server) checkPassword(ctx context.Context, cfg *config.Config, name, password string) error {
+	turns, check := s.checks, checkShadow
+	if cfg.Mailboxes.SystemPasswords == "checkpassword" {
+		turns, check = s.programsAsked, s.ask(cfg.Users.Checkpassword.Command)
+	}
 	select {
-	case s.checks <- struct{}{}:
+	case turns <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-s.checks }()
-	_, nobody := person(name, least)
-	hash, err := shadow(name, time.Now())
+	defer func() { <-turns }()
+	_, err := person(name, cfg.Mailboxes.SystemMinUID)
+	return check(ctx, name, password, err == nil)
+}
+
+// checkShadow holds the password against /etc/shadow.
+func checkShadow(_ context.Context, name, password string, may bool) error {
+	now := time.Now()
+	fields, err := shadow(name)
 	if err != nil {
 		return err
 	}
-	if nobody != nil {
+	hash := fields[1]
+	if !may || strings.HasPrefix(hash, "!") || strings.HasPrefix(hash, "*") || over(fields, now) || stale(fields, now) {
 		hash = ""
 	}
 	ok, err := directory.MatchCrypt(hash, password)
@@ -44,41 +71,62 @@ func (s *server) checkPassword(ctx context.Context, name, password string, least
 	return nil
 }
 
-// shadow returns a user's line of shadow(5), as far as it lets anybody in: "" where there is none, the account or the
-// password has expired, or the password is locked or empty.
-func shadow(name string, now time.Time) (hash string, err error) {
+// ask has a checkpassword program say whether it is the password. The password's age and lock are the program's business:
+// it need not be that of /etc/shadow; that the account is over counts here too.
+func (s *server) ask(command []string) func(ctx context.Context, name, password string, may bool) error {
+	return func(ctx context.Context, name, password string, may bool) error {
+		fields, err := shadow(name)
+		if err != nil {
+			return err
+		}
+		if may = may && !over(fields, time.Now()); !may {
+			name = stranger
+		}
+		if len(password) > maxAsked {
+			return errPassword
+		}
+		err = checkpassword.Program{Command: command, Start: s.start, Ended: func(pid int) { _, _ = s.ended(pid, 0) }}.Check(ctx, name, password)
+		if err == nil && !may || errors.Is(err, mta.ErrCredentials) {
+			return errPassword
+		}
+		return err
+	}
+}
+
+// shadow returns the fields of a user's line of shadow(5), all of them empty where there is none.
+func shadow(name string) ([]string, error) {
 	f, err := os.Open(shadowFile)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		fields := strings.Split(lines.Text(), ":")
-		if len(fields) < 8 || fields[0] != name {
-			continue
+		if fields := strings.Split(lines.Text(), ":"); len(fields) >= shadowFields && fields[0] == name {
+			return fields, nil
 		}
-		hash = fields[1]
-		if strings.HasPrefix(hash, "!") || strings.HasPrefix(hash, "*") || expired(fields, now) {
-			return "", nil
-		}
-		return hash, nil
 	}
-	return "", lines.Err()
+	return make([]string, shadowFields), lines.Err()
 }
 
-// expired says whether the account is over, or its password so old that nobody may log in with it. All numbers are days.
-func expired(fields []string, now time.Time) bool {
-	today := now.Unix() / (24 * 60 * 60)
-	days := func(i int) (int64, bool) {
-		n, err := strconv.ParseInt(fields[i], 10, 32)
-		return n, err == nil && n >= 0
-	}
-	if end, ok := days(7); ok && today >= end {
-		return true
-	}
-	changed, isChanged := days(2)
-	most, hasMost := days(4)
-	grace, hasGrace := days(6)
-	return isChanged && changed == 0 || isChanged && hasMost && hasGrace && today > changed+most+grace
+// days reads a field of shadow(5).
+func days(field string) (int64, bool) {
+	n, err := strconv.ParseInt(field, 10, 32)
+	return n, err == nil && n >= 0
+}
+
+func today(now time.Time) int64 { return now.Unix() / (24 * 60 * 60) }
+
+// over says whether the account has expired.
+func over(fields []string, now time.Time) bool {
+	end, ok := days(fields[7])
+	return ok && today(now) >= end
+}
+
+// stale says whether the password is so old that nobody may log in with it.
+func stale(fields []string, now time.Time) bool {
+	changed, isChanged := days(fields[2])
+	most, hasMost := days(fields[4])
+	grace, hasGrace := days(fields[6])
+	return isChanged && changed == 0 || isChanged && hasMost && hasGrace && today(now) > changed+most+grace
 }

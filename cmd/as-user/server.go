@@ -38,16 +38,17 @@ type server struct {
 	log      *maillog.Log
 	programs string // the folder of this program, where the others are
 	cfg      atomic.Pointer[config.Config]
-	checks   chan struct{} // holds one element for each password check under way
-	// ... and one for each connection of a user who may ask for nothing.
-	strangers chan struct{}
+	checks   chan struct{} // holds one element for each password that is held against /etc/shadow
+	// ... and one for each checkpassword program, and for each connection of a user who may ask for nothing.
+	programsAsked, strangers chan struct{}
 
 	mu   sync.Mutex   // guards jobs, and that each process started is in it before anybody looks
 	jobs map[int]bool // the processes that were started, by id
 }
 
 func newServer(log *maillog.Log) *server {
-	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}}
+	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), programsAsked: make(chan struct{}, maxPrograms),
+		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}}
 }
 
 func (s *server) use(c *config.Config) { s.cfg.Store(c) }
@@ -138,7 +139,7 @@ func (s *server) mayAskAnything(uid uint32) bool {
 func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.Request, files []*os.File) {
 	cfg := s.cfg.Load()
 	if r.Op == asuser.Session || r.Op == asuser.Check {
-		if err := s.checkPassword(ctx, r.User, r.Password, cfg.Mailboxes.SystemMinUID); err != nil {
+		if err := s.checkPassword(ctx, cfg, r.User, r.Password); err != nil {
 			why := asuser.WhyFault
 			if errors.Is(err, errPassword) {
 				why = asuser.WhyPassword

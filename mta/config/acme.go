@@ -67,12 +67,3 @@ func (r *reader) checkCertificates(a ACME) {
 		r.fault(r.root.get("acme", "email"), "acme.email", "no certificate of [tls] is under acme.output (%s), so there is none to obtain; allowed: tls.certificate and tls.key there", a.Output)
 	}
 }
-
-// checkHook looks at the program for DNS-01.
-func (r *reader) checkHook() {
-	n := r.root.get("acme", "dns_hook")
-	st := r.plainFile(n, "acme.dns_hook", r.cfg.ACME.DNSHook)
-	if st != nil && st.Mode().Perm()&0o111 == 0 {
-		r.fault(n, "acme.dns_hook", "%s cannot be executed; allowed: a program (chmod 755)", r.cfg.ACME.DNSHook)
-	}
-}

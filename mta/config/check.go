@@ -19,6 +19,7 @@ func (r *reader) check() {
 	r.checkQueue()
 	r.checkOutbound()
 	r.checkPrograms()
+	r.checkCheckpassword()
 	r.checkRoutes()
 	r.checkFilters()
 	r.checkACME()

@@ -90,7 +90,7 @@ type Users struct {
 
 // Checkpassword is the table [users.checkpassword].
 type Checkpassword struct {
-	Command []string `toml:"command" off:""`
+	Command []string `toml:"command"` // a program's path and its arguments
 }
 
 // Postgres is the table [users.postgres].
@@ -110,7 +110,7 @@ type Mailboxes struct {
 	SystemMinUID    int           `toml:"system_min_uid" default:"1000" min:"1" max:"2147483647"`
 	JunkExpire      time.Duration `toml:"junk_expire" default:"30d" min:"0" max:"3650d"`
 	Welcome         string        `toml:"welcome"` // a file
-	SystemPasswords string        `toml:"system_passwords" default:"shadow" oneof:"shadow|checkpassword" unbuilt:"checkpassword"`
+	SystemPasswords string        `toml:"system_passwords" default:"shadow" oneof:"shadow|checkpassword"`
 }
 
 // Program is one table [programs.NAME].

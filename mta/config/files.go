@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -25,7 +26,10 @@ func (r *reader) checkFiles() {
 	for _, name := range c.LocalDomains() {
 		r.plainFile(r.domains[name].get("aliases"), joinKey(joinKey("domains", name), "aliases"), c.Domains[name].Aliases)
 	}
-	r.checkHook()
+	r.programFile(r.root.get("acme", "dns_hook"), "acme.dns_hook", c.ACME.DNSHook) // for DNS-01
+	if command := c.Users.Checkpassword.Command; len(command) > 0 && filepath.IsAbs(command[0]) {
+		r.programFile(r.root.get("users", "checkpassword", "command"), "users.checkpassword.command", command[0])
+	}
 	if n := r.usersNeeded(); n != nil {
 		r.secretFile(n, "users.file", c.Users.File)
 	}
@@ -64,6 +68,14 @@ func (r *reader) plainFile(n *node, key, path string) fs.FileInfo {
 		return st
 	}
 	return nil
+}
+
+// programFile is plainFile for what is to be run.
+func (r *reader) programFile(n *node, key, path string) {
+	st := r.plainFile(n, key, path)
+	if st != nil && st.Mode().Perm()&0o111 == 0 {
+		r.fault(n, key, "%s cannot be executed; allowed: a program (chmod 755)", path)
+	}
 }
 
 func (r *reader) secretFile(n *node, key, path string) {

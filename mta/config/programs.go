@@ -38,6 +38,18 @@ func (r *reader) checkPrograms() {
 	}
 }
 
+// checkCheckpassword looks at the program that is asked for passwords.
+func (r *reader) checkCheckpassword() {
+	const key = "users.checkpassword.command"
+	command := r.cfg.Users.Checkpassword.Command
+	if len(command) > 0 && !filepath.IsAbs(command[0]) {
+		r.fault(r.root.get("users", "checkpassword", "command"), key, "%q; allowed: a program's path from / on, and its arguments", command)
+	}
+	if n := r.root.get("mailboxes", "system_passwords"); r.cfg.Mailboxes.SystemPasswords == "checkpassword" && len(command) == 0 {
+		r.fault(n, "mailboxes.system_passwords", "\"checkpassword\" without %s; allowed: with the path of a program there", key)
+	}
+}
+
 // SystemDomains are the domains whose users are the machine's accounts, in A-labels.
 func (c *Config) SystemDomains() map[string]bool {
 	m := map[string]bool{}
