@@ -55,17 +55,38 @@ func (x *expansion) add(ctx context.Context, a mta.Address, targets []mta.Addres
 	x.path = append(x.path, foldAddress(a))
 	defer func() { x.path = x.path[:len(x.path)-1] }()
 	for _, t := range targets {
-		if name, ok := programOf(t); ok {
-			if err := x.program(a, name); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := x.target(ctx, t); err != nil {
+		if err := x.one(ctx, a, t); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// one adds one target of an alias.
+func (x *expansion) one(ctx context.Context, alias, t mta.Address) error {
+	if name, ok := programOf(t); ok {
+		return x.program(alias, name)
+	}
+	if local, ok := strings.CutPrefix(t.Local, boxMark); ok {
+		return x.box(ctx, mta.Address{Local: local, Domain: t.Domain})
+	}
+	if t == nowhere {
+		if x.seen[t] {
+			return nil
+		}
+		x.seen[t] = true
+		return x.member(alias, Decision{Kind: Discard})
+	}
+	return x.target(ctx, t)
+}
+
+// box adds a mailbox, whatever aliases and forward= say of its name.
+func (x *expansion) box(ctx context.Context, t mta.Address) error {
+	t, d := x.r.canonical(t)
+	if d == nil || d.Relay {
+		return x.target(ctx, t)
+	}
+	return x.member(t, x.r.mailbox(ctx, t, d))
 }
 
 func (x *expansion) target(ctx context.Context, t mta.Address) error {
@@ -127,6 +148,12 @@ func (x *expansion) program(alias mta.Address, name string) error {
 func programTarget(name string) mta.Address { return mta.Address{Local: name, Domain: programDomain} }
 
 const programDomain = "|"
+
+// boxMark stands before the local part of a target that is \name: the mailbox itself. No address has it in it.
+const boxMark = "\x00"
+
+// nowhere is the target /dev/null.
+var nowhere = mta.Address{Local: "/dev/null", Domain: "/"}
 
 func programOf(t mta.Address) (name string, ok bool) { return t.Local, t.Domain == programDomain }
 

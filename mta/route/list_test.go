@@ -32,6 +32,40 @@ func TestListHasItsOwner(t *testing.T) {
 	}
 }
 
+func TestAnAliasMayMeanAMailboxOrNobody(t *testing.T) {
+	o := options(t)
+	o.Domains[1].Aliases = write(t, "none: /dev/null\nsome: alice, /dev/null, x@far.test\nalice: \\alice, bob, none\nbob: \\Bob, \\alice\ngone: \\gone, alice\nfar: \\x@far.test\ntagged: \\alice+x\n")
+	o.Domains[2].Aliases = ""
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ to, want string }{
+		{"none@example.test", "discard"},
+		{"some@example.test", "alias [alice@example.test mailbox alice@example.test; Bob@example.test mailbox bob@example.test; none@example.test discard; x@far.test remote far.test]"},
+		{"alice@example.test", "alias [alice@example.test mailbox alice@example.test; Bob@example.test mailbox bob@example.test; none@example.test discard]"},
+		{"bob@example.test", "alias [Bob@example.test mailbox bob@example.test; alice@example.test mailbox alice@example.test]"},
+		{"gone@example.test", "alias [gone@example.test refused 550 5.1.1; alice@example.test mailbox alice@example.test; Bob@example.test mailbox bob@example.test; none@example.test discard]"},
+		{"far@example.test", "alias [x@far.test remote far.test]"},
+		{"tagged@example.test", "mailbox alice@example.test in x"},
+	} {
+		if got := show(r.Route(t.Context(), addr(c.to))); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.to, got, c.want)
+		}
+		if acc := r.Accept(t.Context(), addr(c.to)); acc.Reply.Code != 0 {
+			t.Errorf("%s: got %v, want it accepted", c.to, acc.Reply)
+		}
+	}
+	for _, c := range []struct {
+		login, address string
+		want           bool
+	}{{"alice", "bob", true}, {"bob", "bob", true}, {"bob", "tagged", false}, {"alice", "tagged", false}, {"alice", "none", false}} {
+		if got, err := r.Owns(t.Context(), addr(c.login+"@example.test"), addr(c.address+"@example.test")); err != nil || got != c.want {
+			t.Errorf("%s as %s: got %v, %v; want %v", c.login, c.address, got, err, c.want)
+		}
+	}
+}
+
 func TestRootIsAlwaysThere(t *testing.T) {
 	o := options(t)
 	o.Origin = "aka.test"

@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -49,6 +50,13 @@ func (o *owner) gets(ctx context.Context, a mta.Address, depth int) (bool, error
 		return false, err
 	}
 	for _, t := range targets {
+		if local, ok := strings.CutPrefix(t.Local, boxMark); ok { // a mailbox, which leads nowhere else
+			t, _ = o.r.canonical(mta.Address{Local: local, Domain: t.Domain})
+			if foldAddress(t) == o.login {
+				return true, nil
+			}
+			continue
+		}
 		if yes, err := o.gets(ctx, t, depth+1); yes || err != nil {
 			return yes, err
 		}

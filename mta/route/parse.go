@@ -39,6 +39,9 @@ func (t aliasTable) lookup(a mta.Address) []mta.Address {
 	return out
 }
 
+// byteOrderMark stands in front of the files of some editors.
+var byteOrderMark = []byte("\ufeff")
+
 // aliasEntry is one logical line: a line with the lines that continue it.
 type aliasEntry struct {
 	line int // number of its first line
@@ -61,7 +64,7 @@ func parseAliases(path string, b []byte, include includer) (aliasTable, error) {
 		}
 		faults = append(faults, fmt.Errorf("%s:%d: %w", path, line, err))
 	}
-	for _, e := range aliasEntries(b, fault) {
+	for _, e := range aliasEntries(bytes.TrimPrefix(b, byteOrderMark), fault) {
 		name, targets, err := parseEntry(e.text, include)
 		if err != nil {
 			fault(e.line, err)
@@ -181,7 +184,7 @@ func cutInclude(s string) (path, rest string, ok bool) {
 func parseInclude(path string, b []byte) ([]mta.Address, error) {
 	var all []mta.Address
 	n := 0
-	for raw := range bytes.Lines(b) {
+	for raw := range bytes.Lines(bytes.TrimPrefix(b, byteOrderMark)) {
 		n++
 		line := trimBlanks(string(bytes.TrimRight(raw, "\r\n")))
 		if line == "" || line[0] == '#' {
@@ -209,34 +212,62 @@ func parseTarget(s string) (v mta.Address, rest string, err error) {
 	case strings.HasPrefix(plain, "|"):
 		return parseProgram(s)
 	case strings.HasPrefix(plain, "/"):
-		return v, "", errors.New("delivery to files is not possible; use an address")
+		word, rest, err := cutWord(s)
+		if err == nil && word != "/dev/null" {
+			err = errors.New("delivery to files is not possible; use an address, or /dev/null")
+		}
+		return nowhere, rest, err
 	case len(plain) >= 9 && strings.EqualFold(plain[:9], ":include:"):
 		return v, "", errors.New(":include: is not possible inside an included file")
 	}
+	s, box := strings.CutPrefix(s, `\`)
 	if v, rest, err = parseName(s, ","); err != nil {
-		err = fmt.Errorf("target: %w", err)
+		return v, rest, fmt.Errorf("target: %w", err)
 	}
-	return v, rest, err
+	if box {
+		v.Local = boxMark + v.Local
+	}
+	return v, rest, nil
 }
 
 // parseProgram reads |NAME, which may be in quotes: the name of a table in [programs], and no command.
 func parseProgram(s string) (v mta.Address, rest string, err error) {
-	end := ","
-	if strings.HasPrefix(s, `"`) {
-		s, end = s[1:], `"`
-	}
-	word, _, _ := strings.Cut(s, end)
-	if rest = s[len(word):]; end == `"` {
-		var closed bool
-		if rest, closed = strings.CutPrefix(rest, end); !closed {
-			return v, "", errors.New("quotation mark without an end")
-		}
+	word, rest, err := cutWord(s)
+	if err != nil {
+		return v, "", err
 	}
 	name := trimBlanks(word[1:])
 	if name == "" || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return v, "", fmt.Errorf("%.80q is no program here; allowed: |NAME, as in [programs.NAME] of the configuration", word)
 	}
-	return programTarget(name), trimBlanks(rest), nil
+	return programTarget(name), rest, nil
+}
+
+// cutWord takes what is no address, and may be in quotes, off the front of a list.
+func cutWord(s string) (word, rest string, err error) {
+	end := ","
+	if strings.HasPrefix(s, `"`) {
+		s, end = s[1:], `"`
+	}
+	word, _, _ = strings.Cut(s, end)
+	if rest = s[len(word):]; end == `"` {
+		var closed bool
+		if rest, closed = strings.CutPrefix(rest, end); !closed {
+			return "", "", errors.New("quotation mark without an end")
+		}
+	}
+	return trimBlanks(word), trimBlanks(rest), nil
+}
+
+// bare takes a name or a comment away that stands beside an address (RFC 5322 3.4).
+func bare(word string) string {
+	if i := strings.LastIndexByte(word, '<'); i >= 0 && strings.HasSuffix(word, ">") {
+		return word[i+1 : len(word)-1]
+	}
+	if i := strings.IndexByte(word, '('); i > 0 && strings.HasSuffix(word, ")") {
+		return trimBlanks(word[:i])
+	}
+	return word
 }
 
 // parseName reads an address, or a local part alone, up to end; quotes may hold end and blanks.
@@ -258,6 +289,9 @@ func parseName(s, end string) (a mta.Address, rest string, err error) {
 		n = len(s)
 	}
 	word, rest := trimBlanks(s[:n]), s[n:]
+	if end == "," {
+		word = bare(word)
+	}
 	if a, err = mta.ParseAddress(word); err == nil {
 		if ascii, aerr := dns.ASCII(a.Domain); aerr == nil {
 			a.Domain = ascii

@@ -115,7 +115,7 @@ func (v *visit) recipient(i int, remote *grouping) {
 	case route.Remote:
 		remote.add(d.Dest, i)
 	case route.Discard:
-		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded by a route"}, byDiscard)
+		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded, as the configuration says"}, byDiscard)
 	case route.Refused:
 		v.conclude(i, own(mta.Failed, d), "")
 	default:
