@@ -8,7 +8,7 @@ type Info struct {
 	Version string
 	Summary string // one line
 
-	// Roles are the listeners where it works unless its settings say otherwise: RoleMX, RoleSubmission, RoleLocal.
+	// Roles are the listeners where it works unless its settings say otherwise: RoleMX, RoleSubmission, RoleLocal, RoleLMTP.
 	// None: all of them.
 	Roles []string
 	// Edits: its verdicts may hold edits.
@@ -24,6 +24,7 @@ const (
 	RoleMX         = "mx"         // from other hosts
 	RoleSubmission = "submission" // from users who have logged in
 	RoleLocal      = "local"      // from this machine, by the sendmail command
+	RoleLMTP       = "lmtp"       // from other hosts of the operator, which have accepted it
 )
 
 // Filter is the least that a filter has. It has one or more of the stages' methods beside, and they are called by many

@@ -58,8 +58,8 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 	}
 	for key, roles := range map[string][]string{"verify": f.set.Verify, "sign": f.set.Sign} {
 		for _, r := range roles {
-			if r != filters.RoleMX && r != filters.RoleSubmission && r != filters.RoleLocal {
-				return s.Fault(key, fmt.Sprintf("%s has %q; allowed: mx, submission, local", key, r))
+			if r != filters.RoleMX && r != filters.RoleSubmission && r != filters.RoleLocal && r != filters.RoleLMTP {
+				return s.Fault(key, fmt.Sprintf("%s has %q; allowed: mx, submission, local, lmtp", key, r))
 			}
 		}
 	}

@@ -84,7 +84,7 @@ func (s *Suite) describe(t *testing.T) {
 		}
 	}
 	for _, r := range i.Roles {
-		if !slices.Contains([]string{filters.RoleMX, filters.RoleSubmission, filters.RoleLocal}, r) {
+		if !slices.Contains([]string{filters.RoleMX, filters.RoleSubmission, filters.RoleLocal, filters.RoleLMTP}, r) {
 			t.Errorf("Roles has %q; want mx, submission, local", r)
 		}
 	}
@@ -161,7 +161,7 @@ func (s *Suite) role() string {
 func (s *Suite) roles(t *testing.T) {
 	_, h := started(t, s)
 	asked := false
-	for _, role := range []string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal} {
+	for _, role := range []string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal, mta.RoleLMTP} {
 		for n, text := range append([]string{sample}, s.Messages...) {
 			o, ok := try(t.Context(), t, h, fmt.Sprintf("role %s, message %d", role, n), host.Trial{Event: session(role), Content: lineEnds(text)})
 			asked = asked || ok && len(o.Answers) > 0

@@ -71,7 +71,7 @@ func (r *rule) compile() error {
 		return errors.New("score is no number")
 	}
 	for _, role := range r.Role {
-		if !slices.Contains([]string{filters.RoleMX, filters.RoleSubmission, filters.RoleLocal, "lmtp"}, role) {
+		if !slices.Contains([]string{filters.RoleMX, filters.RoleSubmission, filters.RoleLocal, filters.RoleLMTP}, role) {
 			return fmt.Errorf("role: %q; allowed: mx, submission, local, lmtp", role)
 		}
 	}

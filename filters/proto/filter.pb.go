@@ -239,7 +239,7 @@ type DescribeResponse struct {
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Summary       string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"` // one line
 	Stages        []Stage                `protobuf:"varint,4,rep,packed,name=stages,proto3,enum=posthouse.filter.v1.Stage" json:"stages,omitempty"`
-	Roles         []string               `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`                                    // of the listeners where it works by default: mx, submission, local; none: all
+	Roles         []string               `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`                                    // of the listeners where it works by default: mx, submission, local, lmtp; none: all
 	Edits         bool                   `protobuf:"varint,6,opt,name=edits,proto3" json:"edits,omitempty"`                                   // its verdicts may hold edits
 	Parallel      bool                   `protobuf:"varint,7,opt,name=parallel,proto3" json:"parallel,omitempty"`                             // it may run at the same time as its neighbours: it reads no notes and makes no edits
 	ReadsMessage  bool                   `protobuf:"varint,8,opt,name=reads_message,json=readsMessage,proto3" json:"reads_message,omitempty"` // at Message it needs the file, and not only what stands in the event
@@ -682,7 +682,7 @@ func (x *ActivateResponse) GetError() string {
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`                                  // as in smtpd's log
-	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`                                        // mx, submission or local
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`                                        // mx, submission, local or lmtp
 	Listener      string                 `protobuf:"bytes,3,opt,name=listener,proto3" json:"listener,omitempty"`                                // its address in the configuration
 	ClientAddress string                 `protobuf:"bytes,4,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"` // of the network; "" for a local client
 	ClientPort    uint32                 `protobuf:"varint,5,opt,name=client_port,json=clientPort,proto3" json:"client_port,omitempty"`

@@ -158,7 +158,7 @@ type SMTPD struct {
 // SMTPListen is one [[smtpd.listen]].
 type SMTPListen struct {
 	Address        string `toml:"address"` // ":25", "192.0.2.1:25", "[2001:db8::1]:25" or "unix:/path"
-	Role           string `toml:"role" oneof:"mx|submission|local|lmtp" unbuilt:"lmtp"`
+	Role           string `toml:"role" oneof:"mx|submission|local|lmtp"`
 	TLS            string `toml:"tls" oneof:"starttls|implicit|none"`       // filled: starttls with a certificate, else none
 	MaxMessageSize Size   `toml:"max_message_size" min:"64KB" max:"1024GB"` // filled: that of [smtpd]
 }

@@ -98,7 +98,7 @@ trusted_networks = [
 """
 [[smtpd.listen]]
 address = "mail.example.org:25"
-role = "lmtp"
+role = "uucp"
 [[smtpd.listen]]
 address = ":25"
 role = "local"
@@ -139,7 +139,7 @@ login = "/nowhere/login"
 		"25 smtpd.trusted_networks: open relay",
 		"27 smtpd.\"quoted key\": unknown key",
 		"31 smtpd.listen.address: no IP address before the port",
-		`32 smtpd.listen.role: "lmtp" is not built`,
+		`32 smtpd.listen.role: "uucp" is not known; allowed: "mx", "submission", "local", "lmtp"`,
 		"35 smtpd.listen.role: kernel vouches",
 		`37 smtpd.listen.address: ":25" listens at `,
 		"40 metrics.smtpd: ",
@@ -208,6 +208,7 @@ func TestFaults(t *testing.T) {
 		{"one port for two programs", host + "[[smtpd.listen]]\naddress = \":25\"\nrole = \"mx\"\n[[pop3d.listen]]\naddress = \":25\"", "6 pop3d.listen.address: listens at"},
 		{"TLS on the local socket", host + "[[smtpd.listen]]\naddress = \"unix:/s\"\nrole = \"local\"\ntls = \"implicit\"", "5 smtpd.listen.tls"},
 		{"MX on a Unix socket", host + "[[smtpd.listen]]\naddress = \"unix:/s\"\nrole = \"mx\"", "4 smtpd.listen.role"},
+		{"LMTP on the port of SMTP", host + "[[smtpd.listen]]\naddress = \":25\"\nrole = \"lmtp\"", "4 smtpd.listen.role: allowed: another port"},
 		// Ways out.
 		{"a login and no smart host", host + "[outbound]\nsmart_host_login = \"DIR/posthouse.toml\"", "3 outbound.smart_host_login: no outbound.smart_host"},
 		{"a smart host that throws away", host + "[outbound]\nsmart_host = \"discard\"", "3 outbound.smart_host: is no host"},

@@ -89,13 +89,17 @@ func (r *reader) checkSMTPListen(n *node, l *SMTPListen, seen map[string]*node) 
 	}
 	switch {
 	case l.Role == "" && n.get("role") == nil:
-		r.fault(n, "smtpd.listen.role", "missing; allowed: \"mx\", \"submission\", \"local\"")
+		r.fault(n, "smtpd.listen.role", "missing; allowed: \"mx\", \"submission\", \"local\", \"lmtp\"")
 	case l.Role == "local" && network == "tcp":
 		r.fault(at("role"), "smtpd.listen.role", "\"local\" on a network address: there the kernel vouches for nobody; allowed: with unix:/path")
-	case l.Role != "local" && l.Role != "" && network == "unix":
-		r.fault(at("role"), "smtpd.listen.role", "%q on a Unix socket; allowed: \"local\"", l.Role)
+	case (l.Role == "mx" || l.Role == "submission") && network == "unix":
+		r.fault(at("role"), "smtpd.listen.role", "%q on a Unix socket; allowed: \"local\", \"lmtp\"", l.Role)
+	case l.Role == "lmtp" && strings.HasSuffix(l.Address, ":25"): // RFC 2033 section 5
+		r.fault(at("role"), "smtpd.listen.role", "\"lmtp\" on port 25: who connects there speaks SMTP; allowed: another port, or unix:/path")
+	case l.Role == "lmtp" && network == "tcp" && len(r.cfg.SMTPD.TrustedNetworks) == 0:
+		r.warn("smtpd listener " + l.Address + " has role lmtp, and smtpd.trusted_networks is empty: nobody may deliver there")
 	}
-	if l.Role == "local" {
+	if network == "unix" {
 		if v := n.get("tls"); v != nil && l.TLS != "none" {
 			r.fault(v, "smtpd.listen.tls", "%q on a Unix socket; allowed: \"none\"", l.TLS)
 		}

@@ -52,10 +52,14 @@ func (s *session) bdat(args string) mta.Reply {
 		return mta.Reply{}
 	}
 	if last {
+		s.eachTime()
 		s.reset()
 	}
 	if failed { // an error is counted once, however many chunks were on their way
 		s.write(r)
+		for ; s.more > 0; s.more-- {
+			s.write(r)
+		}
 		return mta.Reply{}
 	}
 	return r

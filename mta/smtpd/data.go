@@ -63,6 +63,7 @@ func (s *session) data(args string) mta.Reply {
 		s.fail(err)
 		return mta.Reply{}
 	}
+	s.eachTime()
 	s.reset()
 	return r
 }
@@ -73,13 +74,17 @@ func (s *session) mayData() mta.Reply {
 	case !s.tx.open:
 		return reply(503, "5.5.1", "Send MAIL first")
 	case len(s.tx.rcpts) == 0:
+		if s.lmtp() { // RFC 2033 4.2
+			return reply(503, "5.5.1", "No valid recipients")
+		}
 		return reply(554, "5.5.1", "No valid recipients")
 	}
 	return s.checkDisk("data")
 }
 
 func (s *session) contentRules() dot.ReaderOptions {
-	return dot.ReaderOptions{MaxLine: s.o.MaxLine, RepairLF: s.o.RepairLF || s.peer != nil, RepairCR: s.peer != nil}
+	local := s.l.Role == mta.RoleLocal
+	return dot.ReaderOptions{MaxLine: s.o.MaxLine, RepairLF: s.o.RepairLF || local, RepairCR: local}
 }
 
 // arrival is a content on its way in, and what became known of it so far.

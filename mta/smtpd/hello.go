@@ -16,6 +16,16 @@ const maxHelo = mta.MaxDomainLen
 
 // ehlo is RFC 5321 4.1.1.1.
 func (s *session) ehlo(args string) mta.Reply {
+	if s.lmtp() {
+		return speaksLMTP()
+	}
+	return s.extended(args)
+}
+
+// speaksLMTP answers who takes the listener for one of SMTP (RFC 2033 4.1).
+func speaksLMTP() mta.Reply { return reply(500, "5.5.1", "This is LMTP, send LHLO") }
+
+func (s *session) extended(args string) mta.Reply {
 	if r := s.greet(args); r.Code != 0 {
 		return r
 	}
@@ -62,6 +72,9 @@ func (s *session) offersPriority() bool { return s.o.Priority && s.l.Role == mta
 func (s *session) offersRequireTLS() bool { return s.o.RequireTLS && s.tls != nil }
 
 func (s *session) heloVerb(args string) mta.Reply {
+	if s.lmtp() {
+		return speaksLMTP()
+	}
 	if r := s.greet(args); r.Code != 0 {
 		return r
 	}
@@ -84,6 +97,14 @@ func (s *session) greet(name string) mta.Reply {
 		s.helo = ""
 	}
 	return r
+}
+
+// unnamed answers who has not greeted yet.
+func (s *session) unnamed() mta.Reply {
+	if s.lmtp() {
+		return reply(503, "5.5.1", "Send LHLO first")
+	}
+	return reply(503, "5.5.1", "Send EHLO first")
 }
 
 // reset forgets the transaction.

@@ -19,11 +19,14 @@ func (s *session) mail(args string) mta.Reply {
 func (s *session) beginMail(args string) (r mta.Reply, sender string) {
 	switch {
 	case s.helo == "":
-		return reply(503, "5.5.1", "Send EHLO first"), ""
+		return s.unnamed(), ""
 	case s.tx.open:
 		return reply(503, "5.5.1", "A transaction is open already"), ""
 	}
 	if r := s.needsLogin(); r.Code != 0 {
+		return r, ""
+	}
+	if r := s.mayDeliver(); r.Code != 0 {
 		return r, ""
 	}
 	from, params, err := smtp.ParseFrom(args)

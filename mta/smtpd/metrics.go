@@ -63,14 +63,14 @@ func NewMetrics() *Metrics {
 	for _, v := range append(strings.Fields(verbs), otherVerb) {
 		m.verbs[v] = m.commands.WithLabelValues(strings.ToLower(v))
 	}
-	for _, r := range []string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal} {
+	for _, r := range []string{mta.RoleMX, mta.RoleSubmission, mta.RoleLocal, mta.RoleLMTP} {
 		m.roles[r] = &intake{m.messages.WithLabelValues(r), m.rcpts.WithLabelValues(r), m.octets.WithLabelValues(r)}
 	}
 	return m
 }
 
-// verbs are the commands that there are; HELP shows them too.
-const verbs = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH XCLIENT"
+// verbs are the commands that there are.
+const verbs = "EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH XCLIENT"
 
 // answered counts a command and its reply, which has no code where the command has answered by itself.
 func (m *Metrics) answered(verb string, r mta.Reply) {

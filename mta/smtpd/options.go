@@ -123,7 +123,7 @@ const (
 type Listener struct {
 	net.Listener
 	Name           string // as the configuration has it; for the log
-	Role           string // mta.RoleMX, RoleSubmission or RoleLocal
+	Role           string // mta.RoleMX, RoleSubmission, RoleLocal or RoleLMTP
 	TLS            TLSMode
 	MaxMessageSize int64 // octets, where Options.Sizes has no other
 }

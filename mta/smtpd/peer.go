@@ -41,7 +41,7 @@ func PeerOf(nc net.Conn) (Peer, error) {
 
 // identify finds out who the client is, and returns the address under which it is counted.
 func (s *session) identify() (netip.Addr, error) {
-	if s.l.Role == mta.RoleLocal {
+	if s.l.Role == mta.RoleLocal || s.lmtp() && s.c.RemoteAddr().Network() == "unix" {
 		ask := s.o.Peer
 		if ask == nil {
 			ask = PeerOf
@@ -50,7 +50,10 @@ func (s *session) identify() (netip.Addr, error) {
 		if err != nil {
 			return netip.Addr{}, err
 		}
-		s.peer, s.login = &p, p.Login
+		s.peer = &p
+		if s.l.Role == mta.RoleLocal {
+			s.login = p.Login
+		}
 		return uidAddr(p.UID), nil
 	}
 	ap, err := netip.ParseAddrPort(s.c.RemoteAddr().String())

@@ -46,6 +46,7 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 		to.Domain = strings.ToLower(s.o.Hostname)
 	}
 	if s.tx.seen[to] {
+		s.tx.taken++
 		return reply(250, "2.1.5", "OK"), shown // twice is once
 	}
 	if len(s.tx.rcpts) >= s.o.MaxRecipients {
@@ -67,6 +68,7 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {
 		return r, shown
 	}
+	s.tx.taken++
 	s.tx.seen[to] = true
 	rcpt.Address = to
 	s.tx.rcpts = append(s.tx.rcpts, rcpt)
@@ -90,7 +92,7 @@ func (s *session) route(to mta.Address) (verify func(context.Context) mta.Reply,
 	case err != nil:
 		s.o.Log.SMTPFault(s.who(), "rcpt", "", err)
 		return nil, reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
-	case d.Relay && s.login == "" && !s.trusted():
+	case d.Relay && (s.login == "" && !s.trusted() || s.lmtp()):
 		return nil, reply(550, "5.7.1", "Relaying denied")
 	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
 		return nil, mta.Reply{}

@@ -62,7 +62,12 @@ func (s *session) proto() string {
 		return "SMTP"
 	}
 	p := "ESMTP"
-	if s.tx.utf8 {
+	switch {
+	case s.lmtp() && s.tx.utf8:
+		p = "UTF8LMTP"
+	case s.lmtp():
+		p = "LMTP"
+	case s.tx.utf8:
 		p = "UTF8SMTP"
 	}
 	if s.tls != nil {

@@ -45,6 +45,7 @@ type session struct {
 	filters FilterSession // nil: none
 	maxSize int64         // of a message
 	errs    int           // commands refused for good
+	more    int           // how often the next reply is to be repeated; LMTP
 	end     bool          // the session ends behind this reply
 	reason  string        // why, for the log; "" = QUIT
 }
@@ -55,6 +56,7 @@ type transaction struct {
 	sender mta.Address
 	rcpts  []mta.Recipient
 	seen   map[mta.Address]bool
+	taken  int // how many RCPT were answered with 250
 	body   string
 	utf8   bool
 	auth   string
@@ -124,7 +126,12 @@ func (s *session) run() {
 	s.finish()
 }
 
-func (s *session) banner() mta.Reply { return reply(220, "", s.o.Hostname+" ESMTP Posthouse") }
+func (s *session) banner() mta.Reply {
+	if s.lmtp() {
+		return reply(220, "", s.o.Hostname+" LMTP Posthouse")
+	}
+	return reply(220, "", s.o.Hostname+" ESMTP Posthouse")
+}
 
 // admit identifies the client and asks whether there is room for it. leave gives the room back.
 func (s *session) admit() (leave func(), ok bool) {
@@ -207,6 +214,9 @@ func (s *session) command() {
 		s.end, s.reason = true, "bad BDAT"
 	}
 	s.write(r)
+	for ; s.more > 0; s.more-- {
+		s.write(r)
+	}
 	if r.Permanent() {
 		s.refused()
 	}
@@ -246,6 +256,8 @@ func (s *session) obey(cmd smtp.Command) mta.Reply {
 		return s.ehlo(cmd.Args)
 	case "HELO":
 		return s.heloVerb(cmd.Args)
+	case "LHLO":
+		return s.lhlo(cmd.Args)
 	case "MAIL":
 		return s.mail(cmd.Args)
 	case "RCPT":

@@ -19,11 +19,14 @@ func (s *session) simple(cmd smtp.Command) mta.Reply {
 		}
 		return reply(252, "2.5.2", "Cannot verify the user, but will take a message for an existing one")
 	case "HELP":
+		if s.lmtp() {
+			return reply(214, "2.0.0", "LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS")
+		}
 		return reply(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH")
 	case "QUIT":
 		s.end = true
 		return reply(221, "2.0.0", s.o.Hostname+" closing connection")
-	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XFORWARD", "LHLO":
+	case "EXPN", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XFORWARD":
 		return reply(502, "5.5.1", "Command not implemented")
 	}
 	return reply(500, "5.5.1", "Command not recognized")

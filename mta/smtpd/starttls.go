@@ -34,7 +34,7 @@ func (s *session) starttls(args string) mta.Reply {
 	case args != "":
 		return reply(501, "5.5.4", "STARTTLS takes no argument")
 	case s.helo == "":
-		return reply(503, "5.5.1", "Send EHLO first")
+		return s.unnamed()
 	}
 	leave, err := s.turn()
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *session) startTLS() bool {
 	s.release()
 	s.freshReader()
 	s.helo, s.esmtp, s.login = "", false, ""
-	if s.peer != nil {
+	if s.l.Role == mta.RoleLocal {
 		s.login = s.peer.Login
 	}
 	s.reset()
