@@ -65,6 +65,7 @@ func become(args []string) error {
 	if err := setCapabilities(&h, &keep[0]); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
+	setNice(userNice)
 	if err := syscall.Setgroups(groups); err != nil {
 		return fmt.Errorf("setgroups: %w", err)
 	}

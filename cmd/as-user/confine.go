@@ -19,8 +19,20 @@ const inherited = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_DAC_READ
 // Limits of each process that is started, beside the bound that the service manager puts on all of them together.
 var limits = map[int]uint64{
 	unix.RLIMIT_CORE:  0,    // mail stays out of core dumps
-	unix.RLIMIT_NPROC: 4096, // of a user, who may be at work on this machine besides
+	unix.RLIMIT_NPROC: 1024, // of a user, who may be at work on this machine besides; less than TasksMax= of the unit
 	unix.RLIMIT_DATA:  1 << 30,
+}
+
+// ownNice is the nice value of this program, and what it starts has userNice: who is to end the processes of a user gets to
+// that, however many they are.
+const (
+	ownNice  = -10
+	userNice = 0
+)
+
+// setNice sets the nice value of all threads, where that is allowed.
+func setNice(n int) {
+	_, _, _ = syscall.AllThreadsSyscall(unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, uintptr(n))
 }
 
 // confine gives up, for this process and for all that it starts, what nothing of it needs. No set-user-id program can give
@@ -29,6 +41,7 @@ func confine() error {
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
 		return fmt.Errorf("no_new_privs: %w", e)
 	}
+	setNice(ownNice) // the service manager may have done it: what is not allowed here is no fault
 	if err := keepCapabilities(append([]int{unix.CAP_SETPCAP}, needed...)); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}

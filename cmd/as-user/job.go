@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -68,8 +65,8 @@ func (s *server) job(cfg *config.Config, r asuser.Request, files []*os.File) (j 
 // run starts a job, tells who asked, and waits for its end: by itself, by its time, or because nobody waits for it any more.
 func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	r := j.request
-	cmd := j.command()
-	if err := s.start(cmd); err != nil {
+	cmd, t, err := s.startJob(j)
+	if err != nil {
 		s.refuse(c, uid, r, asuser.WhyFault, err)
 		return
 	}
@@ -80,7 +77,7 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	s.log.AsUserStarted(string(r.Op), j.account.name, r.Program, int(uid), pid)
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // ProcessState tells all
+		await(pid)
 		close(ended)
 	}()
 	why := ""
@@ -89,32 +86,10 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	} else {
 		why = "who asked is gone"
 	}
-	_ = unix.Kill(-pid, unix.SIGKILL)
-	<-ended
-	left, err := s.ended(pid, j.account.uid)
-	status := cmd.ProcessState.ExitCode()
-	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, cmd.ProcessState.String(), why, left, time.Since(began), err)
+	state, left, err := s.end(cmd, t, j.account.uid, ended)
+	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, state.String(), why, left, time.Since(began), err)
 	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
-	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: status, Why: why})
-}
-
-// start starts a process, which is a job of this program's until it has ended.
-func (s *server) start(cmd *exec.Cmd) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := cmd.Start()
-	if err == nil {
-		s.jobs[cmd.Process.Pid] = true
-	}
-	return err
-}
-
-// ended kills what a job that is over has left behind, and returns how many processes that were.
-func (s *server) ended(pid int, uid uint32) (left int, err error) {
-	s.mu.Lock()
-	delete(s.jobs, pid)
-	s.mu.Unlock()
-	return s.sweep(uid)
+	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: state.ExitCode(), Why: why})
 }
 
 // watch waits, and says why the process is to be killed; "" where it has ended.

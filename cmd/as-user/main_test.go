@@ -240,6 +240,69 @@ func TestWhatAJobLeavesBehindIsKilled(t *testing.T) {
 	}
 }
 
+// TestWhatRunsAwayIsKilled has processes fork and end as fast as they can: none is there for long enough to be found and killed.
+func TestWhatRunsAwayIsKilled(t *testing.T) {
+	m := start(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("bin/test", string(self), 0o755)
+	if _, status, err := m.deliver("mallory", `AS_USER_TEST_SOCKET=none AS_USER_TEST_RUNS=1 `+m.dir+`/bin/test -test.run='^TestRun$' >&- & sleep 0.2; exit 0`); err != nil || status != 0 {
+		t.Fatalf("got %d, %v", status, err)
+	}
+	if line := m.await("event=as-user-ended", "user=mallory"); strings.Contains(line, "err=") || strings.Contains(line, "left=0") {
+		t.Errorf("got %s", line)
+	}
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range names {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if p, ok := look(pid); ok && p.uid == 20009 {
+				t.Errorf("%+v is alive", p)
+			}
+		}
+	}
+}
+
+// TestRun is no test of its own: it is what runs away.
+func TestRun(t *testing.T) {
+	if os.Getenv("AS_USER_TEST_RUNS") == "" {
+		t.Skip("only TestWhatRunsAwayIsKilled runs this")
+	}
+	for {
+		pid, _, errno := syscall.RawSyscall(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0)
+		if pid != 0 && errno == 0 {
+			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+		syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
+	}
+}
+
+func TestAUserHasOnlySoManyJobs(t *testing.T) {
+	m := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var asked sync.WaitGroup
+	for range maxJobs {
+		in, out, output := m.pipes("echo up; exec sleep 1000")
+		defer output.Close()
+		asked.Go(func() { _, _ = m.client.Deliver(ctx, "mallory", in, out) })
+		if _, err := io.ReadFull(output, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := m.deliver("mallory", "id -u"); err == nil || !strings.Contains(err.Error(), "has 32 jobs already") {
+		t.Errorf("got %v, want one job too many", err)
+	}
+	if printed, _, err := m.deliver("bob", "id -u"); printed != "20002\n" || err != nil {
+		t.Errorf("bob: got %q, %v", printed, err)
+	}
+	cancel()
+	asked.Wait()
+}
+
 func TestAJobEndsWithWhoHasAskedForIt(t *testing.T) {
 	m := start(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -85,7 +85,7 @@ func (s *server) ask(command []string) func(ctx context.Context, name, password 
 		if len(password) > maxAsked {
 			return errPassword
 		}
-		err = checkpassword.Program{Command: command, Start: s.start, Ended: func(pid int) { _, _ = s.ended(pid, 0) }}.Check(ctx, name, password)
+		err = checkpassword.Program{Command: command, Start: s.startCheck, Ended: s.endCheck}.Check(ctx, name, password)
 		if err == nil && !may || errors.Is(err, mta.ErrCredentials) {
 			return errPassword
 		}

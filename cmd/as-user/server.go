@@ -42,13 +42,15 @@ type server struct {
 	// ... and one for each checkpassword program, and for each connection of a user who may ask for nothing.
 	programsAsked, strangers chan struct{}
 
-	mu   sync.Mutex   // guards jobs, and that each process started is in it before anybody looks
-	jobs map[int]bool // the processes that were started, by id
+	mu      sync.Mutex         // guards jobs and tenants, and that each process started is in there before anybody looks
+	jobs    map[int]bool       // the processes that were started, by id
+	tenants map[uint32]*tenant // who has any of them, by uid
+	checked tenant             // root, as whom checkpassword programs run
 }
 
 func newServer(log *maillog.Log) *server {
 	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), programsAsked: make(chan struct{}, maxPrograms),
-		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}}
+		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}, tenants: map[uint32]*tenant{}}
 }
 
 func (s *server) use(c *config.Config) { s.cfg.Store(c) }
