@@ -230,6 +230,9 @@ func TestChangesAreSeenWithinASecondAndFaultyOnesAreReportedOnce(t *testing.T) {
 	}
 	rewrite(t, path, "alice@example.org {PLAIN}a\nbob@example.org {PLAIN}b\n")
 	known("bob@example.org", false, "at once")
+	f.Recheck()
+	known("bob@example.org", true, "when it is to be looked at")
+	rewrite(t, path, "alice@example.org {PLAIN}a\nbob@example.org {PLAIN}bb\n")
 	c.advance(time.Second)
 	known("bob@example.org", true, "after a second")
 
@@ -254,8 +257,8 @@ func TestChangesAreSeenWithinASecondAndFaultyOnesAreReportedOnce(t *testing.T) {
 	if got := strings.Count(log.String(), "event=users-refused"); got != 2 || !strings.Contains(log.String(), path+":2: unknown scheme") {
 		t.Errorf("got %d refusals, want 2 (a fault with its line, a missing file):\n%s", got, &log)
 	}
-	if got := strings.Count(log.String(), "event=users-reloaded"); got != 2 {
-		t.Errorf("got %d reloads, want 2:\n%s", got, &log)
+	if got := strings.Count(log.String(), "event=users-reloaded"); got != 3 {
+		t.Errorf("got %d reloads, want 3:\n%s", got, &log)
 	}
 }
 

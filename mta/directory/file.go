@@ -98,6 +98,13 @@ func (f *File) Lookup(_ context.Context, a mta.Address) (User, error) {
 	return User{}, ErrUnknown
 }
 
+// Recheck has the next call look at the file, however short ago the last one did.
+func (f *File) Recheck() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.checked = time.Time{}
+}
+
 // Users returns how many users there are.
 func (f *File) Users() int {
 	f.refresh()

@@ -79,6 +79,13 @@ func (f *aliasFile) refresh() {
 	f.fault = fault
 }
 
+// recheck has the next lookup look at the file.
+func (f *aliasFile) recheck() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next = time.Time{}
+}
+
 // load reads the file, and what it includes, and puts it in force if it is good. Good or bad, it is not read again until
 // one of them changes.
 func (f *aliasFile) load() error {

@@ -160,6 +160,49 @@ func TestChangedIncludeIsSeen(t *testing.T) {
 	}
 }
 
+// TestWhoIsNewIsNoStranger: smtpd has accepted him, and may have looked later than queue-runner.
+func TestWhoIsNewIsNoStranger(t *testing.T) {
+	o := options(t)
+	o.Domains[1].Aliases = write(t, "old: alice\n")
+	o.Domains[2].Aliases = ""
+	now := time.Now()
+	o.Now = func() time.Time { return now }
+	looks := &looked{users: o.Users.(users)}
+	o.Users = looks
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text, want string
+		looks      int
+	}{
+		{"old: alice\n", "refused 550 5.1.1", 1},
+		{"old: alice\nnew: alice\n", "mailbox alice@example.test", 2},
+		{"old: alice\nnew: bob\n", "mailbox alice@example.test", 2}, // whom it knows it does not look for twice
+	} {
+		whole := write(t, c.text)
+		if err := errors.Join(os.Chtimes(whole, now, now.Add(-time.Hour)), os.Rename(whole, o.Domains[1].Aliases)); err != nil {
+			t.Fatal(err)
+		}
+		if got := show(r.Route(t.Context(), addr("new@example.test"))); got != c.want || looks.n != c.looks {
+			t.Errorf("%q: got %s and %d looks, want %s and %d", c.text, got, looks.n, c.want, c.looks)
+		}
+		now = now.Add(time.Millisecond)
+	}
+	if r.Final(t.Context(), addr("nobody@example.test")); looks.n != 3 {
+		t.Errorf("a member: got %d looks, want another one", looks.n)
+	}
+}
+
+// looked counts how often it is told to look again.
+type looked struct {
+	users
+	n int
+}
+
+func (l *looked) Recheck() { l.n++ }
+
 // TestAliasesThatAreBeingWrittenWait: half a file has no fault, and lacks aliases.
 func TestAliasesThatAreBeingWrittenWait(t *testing.T) {
 	const young, old = 900 * time.Millisecond, time.Second

@@ -121,8 +121,30 @@ func New(o Options) (*Router, error) {
 	return r, nil
 }
 
-// Route decides on a recipient as it came in an envelope.
+// Route decides on a recipient as it came in an envelope. Who is unknown is looked for once more in files that have changed in
+// the last instants: smtpd, which has accepted him, may have seen that already.
 func (r *Router) Route(ctx context.Context, a mta.Address) Decision {
+	d := r.route(ctx, a)
+	if d.Kind == Refused {
+		r.recheck()
+		d = r.route(ctx, a)
+	}
+	return d
+}
+
+// recheck has the next question look at the files, however short ago the last one did.
+func (r *Router) recheck() {
+	for _, d := range r.domains {
+		if d.aliases != nil {
+			d.aliases.recheck()
+		}
+	}
+	if u, ok := r.opt.Users.(interface{ Recheck() }); ok {
+		u.Recheck()
+	}
+}
+
+func (r *Router) route(ctx context.Context, a mta.Address) Decision {
 	a, d := r.canonical(a)
 	if d == nil || d.Relay {
 		return r.outward(ctx, a, d)
@@ -130,13 +152,19 @@ func (r *Router) Route(ctx context.Context, a mta.Address) Decision {
 	return r.local(ctx, a, d)
 }
 
-// Final decides on a member of an alias: the user's mailbox whatever aliases and forward= say, or a Remote.
+// Final decides on a member of an alias: the user's mailbox whatever aliases and forward= say, or a Remote. It looks for who
+// is unknown as Route does.
 func (r *Router) Final(ctx context.Context, a mta.Address) Decision {
 	a, d := r.canonical(a)
 	if d == nil || d.Relay {
 		return r.outward(ctx, a, d)
 	}
-	return r.mailbox(ctx, a, d)
+	dec := r.mailbox(ctx, a, d)
+	if dec.Kind == Refused {
+		r.recheck()
+		dec = r.mailbox(ctx, a, d)
+	}
+	return dec
 }
 
 // Accept says whether smtpd may take a recipient. An alias is accepted without a look at its members.
