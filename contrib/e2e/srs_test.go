@@ -54,6 +54,16 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 	if got := forward("", seen[1]); !strings.Contains(got, "<> ") && !strings.Contains(got, "<>") || !strings.Contains(got, "<bob@source.test>") {
 		t.Errorf("a report: got %q, want it for bob", got)
 	}
+	// A bulk sender's address is longer than every host would take; ours does, there and back.
+	bulk := "bounces+1234567-" + strings.Repeat("a1b2c3d4", 8) + "-alice=far.test@em42.source.test"
+	got = forward(bulk, "away@here.test")
+	long := regexp.MustCompile(`<(SRS0=[A-Za-z0-9+/]{4}=[A-Z2-7]{2}=em42\.source\.test=bounces\+[^>]+@here\.test)>`).FindStringSubmatch(got)
+	if long == nil || len(long[1]) < 120 {
+		t.Fatalf("got %q, want a long sender of this host", got)
+	}
+	if got := forward("", long[1]); !strings.Contains(got, "<"+bulk+">") {
+		t.Errorf("a report: got %q, want it for %s", got, bulk)
+	}
 	// So does one that this host makes itself, and another forwarder's sender leads there first.
 	if got := forward("SRS0=aaaa=AA=first.test=carol@between.test", "away@here.test"); !strings.Contains(got, "=between.test==aaaa=AA=first.test=carol@here.test>") || !strings.Contains(got, "<SRS1=") {
 		t.Errorf("forwarded before: got %q", got)

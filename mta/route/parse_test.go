@@ -48,7 +48,7 @@ func TestFaultsOfAnAliasesFileNameTheirLine(t *testing.T) {
 		{"a: \"b\n", "f:1: target: quotation mark"},
 		{"a: b\x00c\n", "f:1: control character"},
 		{"a: b\xff\n", "f:1: control character"},
-		{"a: " + strings.Repeat("x", 65) + "\n", "f:1: target:"},
+		{"a: " + strings.Repeat("x", 255) + "\n", "f:1: target:"},
 		{"a@b@c: d\n", "f:1: name:"},
 		{": d\n", "f:1: name:"},
 		{"no colon on the line\n", `f:1: want "name: target`},

@@ -21,7 +21,7 @@ var (
 	ErrNoSRS      = errors.New("not an address of the sender rewriting scheme")
 	ErrSRSForged  = errors.New("the return address was not made here")
 	ErrSRSExpired = errors.New("the return address is too old")
-	ErrSRSLong    = errors.New("the rewritten sender would be longer than a local part may be")
+	ErrSRSLong    = errors.New("the rewritten sender would be longer than an address may be")
 )
 
 const (
@@ -96,7 +96,9 @@ func srsTag(local string) string {
 }
 
 // Forward returns the sender to use in a domain of ours. One that another forwarder has rewritten becomes SRS1, which leads back
-// to the first forwarder, however many there were. ErrSRSLong: it cannot be rewritten.
+// to the first forwarder, however many there were. It often
+// has more than the 64 octets before its @ that RFC 5321 4.5.3.1.1 is sure of, as that of nearly every bulk sender has: hardly a host
+// refuses these, and many would refuse what SPF does not allow. ErrSRSLong: it would be no address, and the sender stays.
 func (s *SRS) Forward(sender mta.Address, domain string) (mta.Address, error) {
 	local := ""
 	switch host, rest, ok := s.guarded(sender); {
@@ -108,7 +110,7 @@ func (s *SRS) Forward(sender mta.Address, domain string) (mta.Address, error) {
 		local = "SRS0=" + s.hash(s.secrets[0], stamp, sender.Domain, sender.Local) + "=" + stamp + "=" + sender.Domain + "=" + sender.Local
 	}
 	to := mta.Address{Local: local, Domain: domain}
-	if len(local) > mta.MaxLocalLen || len(to.String()) > mta.MaxPathLen {
+	if len(to.String()) > mta.MaxPathLen {
 		return sender, ErrSRSLong
 	}
 	return to, nil

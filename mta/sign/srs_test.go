@@ -111,13 +111,17 @@ func TestSRSTakesNoForgery(t *testing.T) {
 }
 
 func TestSRSLeavesWhatWouldBeTooLong(t *testing.T) {
-	from := mta.Address{Local: strings.Repeat("x", 40), Domain: "source.test"}
+	from := mta.Address{Local: strings.Repeat("x", 254-len("SRS0=AAAA=AA=source.test=@fwd.test")+1), Domain: "source.test"}
 	if got, err := srs(day, "secret").Forward(from, "fwd.test"); !errors.Is(err, sign.ErrSRSLong) || got != from {
 		t.Errorf("got %s, %v", got, err)
 	}
-	from.Local = from.Local[:39]
-	if got, err := srs(day, "secret").Forward(from, "fwd.test"); err != nil || len(got.Local) != 64 {
+	from.Local = from.Local[1:]
+	got, err := srs(day, "secret").Forward(from, "fwd.test")
+	if err != nil || len(got.String()) != 254 {
 		t.Errorf("just short enough: got %s, %v", got, err)
+	}
+	if back, err := srs(day, "secret").Reverse(got.Local); err != nil || back != from {
+		t.Errorf("got %s, %v; want %s", back, err, from)
 	}
 }
 
