@@ -71,10 +71,11 @@ type Recipient struct {
 	Final   bool    `json:"final,omitempty"`  // a member of a list: aliases and forwards do not count any more
 
 	// Of who became a recipient by an alias or a ~/.forward.
-	Program string `json:"program,omitempty"` // the configured program that gets it
-	User    string `json:"user,omitempty"`    // the user of the machine whose ~/.forward named Target
-	Target  string `json:"target,omitempty"`  // that user's: a kind, and behind a blank what it is (asuser.Target)
-	Via     string `json:"via,omitempty"`     // the users whose ~/.forward led to it, with blanks between them
+	Program string  `json:"program,omitempty"` // the configured program that gets it
+	User    string  `json:"user,omitempty"`    // the user of the machine whose ~/.forward named Target
+	Target  string  `json:"target,omitempty"`  // that user's: a kind, and behind a blank what it is (asuser.Target)
+	Via     string  `json:"via,omitempty"`     // the users whose ~/.forward led to it, with blanks between them
+	Alias   Address `json:"alias,omitzero"`    // the address here that it came from
 }
 
 // Origin is where a message came from.

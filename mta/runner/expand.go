@@ -13,8 +13,9 @@ import (
 
 // expand makes an alias's members recipients: those on this host of this message, the others of a forward. A member
 // that cannot be decided on now, or is refused, stays with this message, where its fate is recorded like any other's. Where
-// a list has an owner, who is to hear of all that fails, all members are the forward's, with the owner for its sender.
-func (v *visit) expand(i int, d route.Decision) {
+// a list has an owner, who is to hear of all that fails, all members are the forward's, with the owner for its sender. The
+// alias is the address in whose name the forward goes on.
+func (v *visit) expand(i int, alias mta.Address, d route.Decision) {
 	var members, off []mta.Recipient
 	list := !d.Owner.IsNull() && !v.env.Sender.IsNull()
 	several := len(d.Members)
@@ -33,6 +34,8 @@ func (v *visit) expand(i int, d route.Decision) {
 		}
 		if m.Target != "" {
 			r.User, r.Target = m.System, m.Target
+		} else if m.Program == "" && m.Kind != route.Remote && !list {
+			r.Alias = alias // it may come to leave this host yet
 		}
 		switch {
 		case m.Kind == route.Discard:
@@ -51,11 +54,11 @@ func (v *visit) expand(i int, d route.Decision) {
 		case list:
 			sender = d.Owner
 		case v.set.Rewrite != nil && !sender.IsNull():
-			if sender, kept = v.set.Rewrite(v.rcpts[i].Address, sender); sender != v.env.Sender {
+			if sender, kept = v.set.Rewrite(alias, sender); sender != v.env.Sender {
 				rewritten = sender
 			}
 		}
-		forward = v.forward(v.fullAddress(&v.rcpts[i]), off, sender, list)
+		forward = v.forward(alias, off, sender, list)
 	}
 	child, err := v.store.Expand(v.m, i, members, tell, forward)
 	if err != nil && child == nil && forward != nil {
@@ -77,6 +80,17 @@ func (v *visit) expand(i int, d route.Decision) {
 	}
 	v.set.Metrics.expanded.Inc()
 	v.log.QueueExpanded(v.env.ID, v.rcpts[i].Address, len(members), len(off), id, rewritten, kept)
+}
+
+// remote sends a recipient off this host. A member of an alias that was to stay here, or could not be decided on, when the alias
+// was expanded goes like those that left then: with the forward's own sender, mark and seal.
+func (v *visit) remote(i int, d route.Decision, to *grouping) {
+	r := &v.rcpts[i]
+	if !r.Member || r.Alias.IsNull() {
+		to.add(d.Dest, i)
+		return
+	}
+	v.expand(i, r.Alias, route.Decision{Kind: route.Alias, Members: []route.Member{{Address: r.Address, Decision: d}}})
 }
 
 // wishes are what the sender of a message to an alias wants of its members' reports (RFC 3461 5.2.7): the only member

@@ -118,6 +118,8 @@ type router struct {
 	aliases map[string][]string
 	owner   mta.Address // of all of them
 	gone    map[string]bool
+	later   map[string]bool // who cannot be decided on
+	away    map[string]bool // who is not in here.test any more
 	relay   mta.Destination
 }
 
@@ -142,7 +144,9 @@ func (r *router) Final(_ context.Context, a mta.Address) route.Decision {
 	switch {
 	case r.gone[a.String()]:
 		return route.Decision{Kind: route.Refused, Reply: mta.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here"}}
-	case a.Domain == "here.test":
+	case r.later[a.String()]:
+		return route.Decision{Kind: route.Deferred, Reply: mta.Reply{Code: 451, Enhanced: "4.3.0", Text: "not now"}}
+	case a.Domain == "here.test" && !r.away[a.String()]:
 		return route.Decision{Kind: route.Mailbox, Login: a}
 	case r.relay != mta.Destination{}:
 		return route.Decision{Kind: route.Remote, Dest: r.relay}

@@ -235,9 +235,13 @@ func (v *visit) redirect(c control.Change) error {
 		}
 		var members []mta.Recipient
 		if !done {
+			from := v.decide(v.ctx, &v.rcpts[i])
 			for _, a := range to {
 				r, _ := v.wishes(&v.rcpts[i], 1)
 				r.Address, r.Folder = a.Address, a.Folder
+				if from.Kind != route.Remote {
+					r.Alias = v.fullAddress(&v.rcpts[i]) // it leaves this host only now
+				}
 				members = append(members, r)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/control"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/runner"
 )
@@ -317,4 +318,93 @@ func TestReportsAndForwardsAreSigned(t *testing.T) {
 			t.Errorf("what goes on as it came has %q", s)
 		}
 	})
+}
+
+// TestMembersThatLeaveLaterAreForwardedAsWell has one that could not be decided on when its alias was expanded, one whose domain has
+// moved away since, and one that an operator has sent elsewhere; the other recipients of the message keep their sender.
+func TestMembersThatLeaveLaterAreForwardedAsWell(t *testing.T) {
+	for name, owner := range map[string]string{"an alias": "", "a list": "owner-all@here.test"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.set.Sign = signer{}
+				w.set.Rewrite = func(alias, sender mta.Address) (mta.Address, error) {
+					if sender.Domain == "here.test" {
+						return sender, nil
+					}
+					return address("srs=" + sender.Local + "@" + alias.Domain), nil
+				}
+				w.router.aliases["all@here.test"] = []string{"late@far.test", "bob@here.test"}
+				w.router.later = map[string]bool{"late@far.test": true, "bob@here.test": true}
+				w.router.owner = address(owner)
+				w.begin()
+				id := w.commit(&mta.Envelope{Role: mta.RoleMX, Sender: address("sender@away.test"), Rcpts: []mta.Recipient{
+					{Address: address("all@here.test"), Notify: "FAILURE", ORcpt: "rfc822;all@here.test"}, {Address: address("relayed@far.test")},
+				}})
+				w.until("tried", time.Minute, func() bool { return len(w.log.named("deferred")) == 2 })
+				w.router.mu.Lock()
+				w.router.later, w.router.relay = nil, mta.Destination{Domain: "far.test"}
+				w.router.away = map[string]bool{"bob@here.test": true}
+				w.router.mu.Unlock()
+				if err := w.end(); err != nil { // what the expansion said outlives us
+					t.Fatal(err)
+				}
+				w.begin()
+				w.until("finished", 2*time.Hour, w.idle)
+				w.close()
+				sender := "srs=sender@here.test"
+				if owner != "" {
+					sender = owner
+				}
+				got := map[string]string{}
+				for _, g := range w.remote.got {
+					for _, r := range g.Rcpts {
+						if g.Envelope.Sender != address(sender) == (r.Address != address("relayed@far.test")) {
+							t.Errorf("%s came from %s", r.Address, g.Envelope.Sender)
+						}
+						got[r.Address.String()] += string(r.Notify) + " " + strings.ReplaceAll(g.Envelope.Prepend, "\r\n", "|")
+					}
+				}
+				if len(got) != 3 || got["relayed@far.test"] != " " {
+					t.Errorf("got %q", got)
+				}
+				for _, to := range []string{"late@far.test", "bob@here.test"} {
+					if !strings.Contains(got[to], " Delivered-To: all@here.test|X-Signed: all@here.test from sender@away.test, ") || strings.Count(got[to], "|") != 2 || owner == "" && !strings.HasPrefix(got[to], "FAILURE ") {
+						t.Errorf("%s got %q, of %s", to, got[to], id)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsRedirectedOffThisHostIsForwarded(t *testing.T) {
+	for to, want := range map[string]string{"bob@here.test": "srs=s@here.test", "bob@far.test": "s@away.test"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.set.Rewrite = func(alias, sender mta.Address) (mta.Address, error) {
+				return address("srs=" + sender.Local + "@" + alias.Domain), nil
+			}
+			w.router.later = map[string]bool{"bob@here.test": true}
+			w.remote.do = func(_ context.Context, t runner.Transaction) []mta.Outcome {
+				if t.Rcpts[0].Address == address("bob@far.test") {
+					return all(t, mta.Outcome{Code: 451, Enhanced: "4.3.0", Text: "not now"})
+				}
+				return all(t, mta.Outcome{Status: mta.Delivered})
+			}
+			w.begin()
+			defer w.close()
+			id := w.send("s@away.test", to)
+			w.until("tried", time.Minute, func() bool { return len(w.log.named("deferred")) == 1 })
+			if err := w.change(id, control.Change{Op: control.Redirect, To: address("new@other.test")}); err != nil {
+				t.Fatal(err)
+			}
+			w.until("finished", time.Hour, w.idle)
+			w.remote.mu.Lock()
+			defer w.remote.mu.Unlock()
+			if last := w.remote.got[len(w.remote.got)-1]; last.Rcpts[0].Address != address("new@other.test") || last.Envelope.Sender != address(want) {
+				t.Errorf("%s: got %+v, want it from %s", to, last, want)
+			}
+		})
+	}
 }

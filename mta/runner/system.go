@@ -39,7 +39,7 @@ func (v *visit) system(i int, d route.Decision) {
 		err := fmt.Errorf("deliver-local names targets of a %s", target.Kind)
 		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the recipient's account is not in order at the moment", Cause: err}, byLocal)
 	default:
-		v.expand(i, route.Decision{Kind: route.Alias, Members: v.wanted(r, d, targets), System: d.System})
+		v.expand(i, v.fullAddress(r), route.Decision{Kind: route.Alias, Members: v.wanted(r, d, targets), System: d.System})
 	}
 }
 

@@ -111,9 +111,9 @@ func (v *visit) recipient(i int, remote *grouping) {
 			v.deliver(i, d)
 		}
 	case route.Alias:
-		v.expand(i, d)
+		v.expand(i, v.fullAddress(&v.rcpts[i]), d)
 	case route.Remote:
-		remote.add(d.Dest, i)
+		v.remote(i, d, remote)
 	case route.Discard:
 		v.conclude(i, mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "discarded, as the configuration says"}, byDiscard)
 	case route.Refused:
