@@ -28,6 +28,7 @@ type setup struct {
 	user      string
 	cert, key string // files to be copied; "": keep what is there, or make one that signs itself
 	addresses []string
+	mailboxes string // of the domain: virtual or system; "": what the configuration has, else virtual
 
 	acme, selfSigned, noPassword, nonInteractive bool
 	store                                        storeFlags
@@ -48,6 +49,7 @@ func newSetup() *cobra.Command {
 	fl.StringVarP(&s.path, "config", "c", config.DefaultPath, "the configuration `FILE`")
 	fl.StringVar(&s.hostname, "hostname", "", "this host's full `NAME` (default: the machine's, where it is in the domain, else mail.DOMAIN)")
 	fl.StringVar(&s.user, "user", "", "the first user's `ADDRESS`, who is postmaster too")
+	fl.StringVar(&s.mailboxes, "mailboxes", "", "`WHOSE`: virtual, users of the mail system alone, or system, the users of this machine (default virtual)")
 	fl.BoolVar(&s.noPassword, "no-password", false, "the user takes mail and cannot log in")
 	fl.StringVar(&s.cert, "certificate", "", "a certificate chain, PEM, that is copied to where the daemons read it")
 	fl.StringVar(&s.key, "key", "", "its key, PEM")
@@ -82,6 +84,9 @@ func (s *setup) run() error {
 		return err
 	}
 	if err := s.system(); err != nil {
+		return err
+	}
+	if err := s.account(); err != nil {
 		return err
 	}
 	steps := []func() error{func() error { return s.writeConfig(fresh) }, s.folders, s.certificate, s.dkim, s.srsSecret, s.firstUser}
@@ -150,6 +155,9 @@ func (s *setup) names() error {
 			return err
 		}
 	}
+	if err := s.whose(); err != nil {
+		return bad(err)
+	}
 	for _, a := range s.addresses {
 		if _, err := netip.ParseAddr(a); err != nil {
 			return bad(fmt.Errorf("--address %q is no address", a))
@@ -215,12 +223,16 @@ func (s *setup) printZone() error {
 
 // next says what is left to do.
 func (s *setup) next() {
+	units, programs := "", "the three daemons; posthouse-queue-runner, posthouse-smtpd and posthouse-pop3d"
+	if len(s.cfg.SystemDomains()) > 0 {
+		units, programs = " posthouse-as-user.socket", "the three daemons, and as root posthouse-as-user; posthouse-queue-runner, posthouse-smtpd and posthouse-pop3d"
+	}
 	s.say("\nNext:\n  1. Publish these records. The provider of %s sets the name behind its address (PTR).", s.hostname)
 	if !s.installed {
-		s.say("  2. Start the three daemons; %s -c %s.", "posthouse-queue-runner, posthouse-smtpd and posthouse-pop3d", s.path)
+		s.say("  2. Start %s -c %s.", programs, s.path)
 		return
 	}
-	s.say("  2. systemctl enable --now posthouse-queue-runner posthouse-smtpd.socket posthouse-smtpd posthouse-pop3d.socket posthouse-pop3d")
+	s.say("  2. systemctl enable --now posthouse-queue-runner posthouse-smtpd.socket posthouse-smtpd posthouse-pop3d.socket posthouse-pop3d" + units)
 	if s.cfg.ACME.Email == "" {
 		s.say("  3. posthouse check --dns, when DNS has them")
 		return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -124,6 +125,11 @@ func TestSetupChangesNothingWhereItIsTheCommandLineThatIsWrong(t *testing.T) {
 		"both certificates":    {"example.test", "--self-signed", "--certificate", "a", "--key", "b"},
 		"a bad address option": {"example.test", "--address", "mail.example.test"},
 		"nobody's address":     {"example.test", "--user", "a@b@c"},
+		"other mailboxes":      {"example.test", "--mailboxes", "imap"},
+		"relayed mailboxes":    {"example.test", "--mailboxes", "relay"},
+		"nobody's account":     {"example.test", "--mailboxes", "system", "--user", "no-such-account"},
+		"root's account":       {"example.test", "--mailboxes", "system", "--user", "root"},
+		"a password to set":    {"example.test", "--mailboxes", "system", "--user", "bin", "--no-password"},
 	} {
 		dir, path := home(t)
 		before := tree(t, dir)
@@ -133,6 +139,52 @@ func TestSetupChangesNothingWhereItIsTheCommandLineThatIsWrong(t *testing.T) {
 		}
 		if len(tree(t, dir)) != len(before) {
 			t.Errorf("%s: files were made", name)
+		}
+	}
+}
+
+// A domain whose users are the machine's: the first of them has an account, and nothing is written into the users file.
+func TestSetupForUsersOfTheMachine(t *testing.T) {
+	dir, path := home(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), "[mailboxes]\n", "[mailboxes]\nsystem_min_uid = 1\n", 1))
+	if err := errors.Join(os.WriteFile(path, text, 0o644), os.WriteFile(filepath.Join(dir, "users"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"unix.test", "-c", path, "--non-interactive", "--mailboxes", "system", "--user", "bin", "--address", "192.0.2.1"}
+	code, zone, said := runSetup(t, "", args...)
+	if code != 0 || !strings.Contains(said, "bin@unix.test is the user bin of this machine") || !strings.Contains(said, "posthouse-as-user") {
+		t.Fatalf("got %d\n%s", code, said)
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cfg.Domain("unix.test"); d == nil || d.Mailboxes != "system" || len(d.DKIM) != 2 {
+		t.Errorf("got the domain %+v", d)
+	}
+	if users := tree(t, dir)[filepath.Join(dir, "users")]; users != "" {
+		t.Errorf("the users file has %q", users)
+	}
+	before := tree(t, dir)
+	for _, again := range [][]string{args, {"unix.test", "-c", path, "--non-interactive", "--address", "192.0.2.1"}} {
+		if code, z, said := runSetup(t, "", again...); code != 0 || z != zone {
+			t.Errorf("again: got %d\n%s", code, said)
+		}
+	}
+	if code, _, said := runSetup(t, "", "unix.test", "-c", path, "--non-interactive", "--mailboxes", "virtual"); code != exitUsage || !strings.Contains(said, "change it there") {
+		t.Errorf("other mailboxes: got %d\n%s", code, said)
+	}
+	if code, _, said := runSetup(t, "a password of some length\n", append(args, "--user", "carol@mail.example.test")...); code != 0 || !strings.Contains(said, "added carol@mail.example.test") {
+		t.Errorf("a user of another domain: got %d\n%s", code, said)
+	}
+	after := tree(t, dir)
+	for file, text := range before {
+		if after[file] != text && filepath.Base(file) != "users" {
+			t.Errorf("%s has changed", file)
 		}
 	}
 }

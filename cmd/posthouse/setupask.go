@@ -24,8 +24,20 @@ func (s *setup) questions(fresh bool) error {
 			return err
 		}
 	}
+	if s.mailboxes == "" && s.newDomain() {
+		s.mailboxes = virtual
+		if err := s.ask(in, "Mailboxes of "+s.domain+": virtual (users of the mail system alone), or system (the users of this machine)", &s.mailboxes); err != nil {
+			return err
+		}
+		if err := s.whose(); err != nil {
+			return &codedError{exitUsage, err}
+		}
+	}
 	if s.user == "" && fresh {
 		s.user = "postmaster@" + s.domain
+		if s.mailboxes == system {
+			s.user = os.Getenv("SUDO_USER")
+		}
 		if err := s.ask(in, "First user, who is postmaster too", &s.user); err != nil {
 			return err
 		}

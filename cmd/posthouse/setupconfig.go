@@ -68,8 +68,12 @@ func acmeText(email, output string) string {
 }
 
 // domainText is a domain's part of the configuration.
-func domainText(domain string) string {
-	return fmt.Sprintf("[domains.%q]\ndkim = [\"mail%[2]d\", \"ed%[2]d\"]\n", domain, year())
+func domainText(domain, mailboxes string) string {
+	whose := ""
+	if mailboxes == system {
+		whose = "mailboxes = \"system\" # of the users of this machine, in their homes; posthouse-as-user delivers\n"
+	}
+	return fmt.Sprintf("[domains.%q]\n%s", domain, whose) + fmt.Sprintf("dkim = [\"mail%[1]d\", \"ed%[1]d\"]\n", year())
 }
 
 // writeConfig writes a new configuration, or adds the domain to the one that is there; then it is read.
@@ -85,7 +89,7 @@ func (s *setup) writeConfig(fresh bool) error {
 		if s.acme {
 			acme = acmeText(a.String(), tls)
 		}
-		text := fmt.Sprintf(configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain), acme)
+		text := fmt.Sprintf(configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain, s.mailboxes), acme)
 		if err := s.replaceConfig([]byte(text)); err != nil {
 			return err
 		}
@@ -103,8 +107,8 @@ func (s *setup) writeConfig(fresh bool) error {
 // addToConfig adds the domain, and [acme], where the configuration has them not.
 func (s *setup) addToConfig() error {
 	more, what := "", []string{}
-	if d := s.cfg.Domain(s.domain); d == nil || d.Implicit {
-		more, what = "\n"+domainText(s.domain), append(what, fmt.Sprintf("[domains.%q]", s.domain))
+	if s.newDomain() {
+		more, what = "\n"+domainText(s.domain, s.mailboxes), append(what, fmt.Sprintf("[domains.%q]", s.domain))
 	}
 	if s.acme && s.cfg.ACME.Email == "" {
 		more, what = more+"\n"+acmeText(s.cfg.PostmasterAddress().String(), filepath.Dir(s.cfg.TLS.Certificate)), append(what, "[acme]")

@@ -176,6 +176,9 @@ func (s *setup) firstUser() error {
 	if err != nil {
 		return err
 	}
+	if s.isAccount(a) {
+		return nil
+	}
 	if a, err = u.newAddress(a.String()); err != nil {
 		return &codedError{exitCantMake, err}
 	}
