@@ -21,7 +21,7 @@ const (
 	// maxPerUser is how many deliveries to one user, or to one program, there are at once: one whose programs hang holds up
 	// no other's mail.
 	maxPerUser = 4
-	// turnTime is how long a delivery waits for its turn among these.
+	// turnTime is how long a delivery waits for its turn among these; where none of them has ended for as long, it does not wait.
 	turnTime = 5 * time.Second
 )
 
@@ -142,7 +142,8 @@ type turns struct {
 
 type turn struct {
 	slots chan struct{}
-	users int // who has a slot, or waits for one
+	users int       // who has a slot, or waits for one
+	moved time.Time // when a slot was taken or given back
 }
 
 func newTurns() *turns { return &turns{open: map[string]*turn{}} }
@@ -155,12 +156,19 @@ func (t *turns) take(ctx context.Context, key string) bool {
 		n = &turn{slots: make(chan struct{}, maxPerUser)}
 		t.open[key] = n
 	}
-	n.users++
+	hangs := len(n.slots) == cap(n.slots) && time.Since(n.moved) > turnTime
+	if !hangs {
+		n.users++
+	}
 	t.mu.Unlock()
+	if hangs {
+		return false
+	}
 	late := time.NewTimer(turnTime)
 	defer late.Stop()
 	select {
 	case n.slots <- struct{}{}:
+		t.move(n)
 		return true
 	case <-late.C:
 	case <-ctx.Done():
@@ -175,7 +183,14 @@ func (t *turns) give(key string) {
 	n := t.open[key]
 	t.mu.Unlock()
 	<-n.slots
+	t.move(n)
 	t.leave(key, n)
+}
+
+func (t *turns) move(n *turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n.moved = time.Now()
 }
 
 func (t *turns) leave(key string, n *turn) {

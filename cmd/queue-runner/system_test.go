@@ -43,3 +43,28 @@ func TestTurnsAreBoundedForEachUser(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoHangsIsNotWaitedFor keeps the room of all for who can use it.
+func TestWhoHangsIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		for range maxPerUser {
+			turns.take(t.Context(), "bob")
+		}
+		time.Sleep(turnTime + time.Second)
+		began := time.Now()
+		if turns.take(t.Context(), "bob") || time.Since(began) != 0 {
+			t.Errorf("got a turn too many, or none after %v", time.Since(began))
+		}
+		turns.give("bob")
+		if !turns.take(t.Context(), "bob") {
+			t.Error("got no turn, though one was given back")
+		}
+		for range maxPerUser {
+			turns.give("bob")
+		}
+		if len(turns.open) != 0 {
+			t.Errorf("got %v left", turns.open)
+		}
+	})
+}

@@ -33,13 +33,18 @@ func (s *schedule) dispatch(now time.Time) {
 		s.forget(now)
 		s.forgetAt = now.Add(time.Minute)
 	}
-	for s.visiting < s.set.MaxLocal && s.startVisit(now) {
+	for s.mayVisit() && s.startVisit(now) {
 	}
 	for s.asking < maxAsking && len(s.ask) > 0 {
 		s.startLookup()
 	}
 	for s.remote < s.set.MaxRemote && s.startTransaction(now) {
 	}
+}
+
+// mayVisit says whether there is room for another visit.
+func (s *schedule) mayVisit() bool {
+	return s.visiting-int(min(s.slow.Load(), maxSlow)) < s.set.MaxLocal
 }
 
 // startVisit starts the next piece of work of the local kind: ends of rounds first, for they set memory and segments

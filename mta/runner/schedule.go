@@ -39,12 +39,13 @@ type schedule struct {
 	items    map[*spool.Message]*item
 	orders   map[*item]*order
 	wait     waiting
-	fresh    []*item // never visited
-	tasks    []*item // whose rounds end, before everything else
-	away     []away  // transactions that their sites do not take now
-	turn     bool    // whether a fresh one comes before a waiting one
-	shift    int     // counts what startVisit has done
-	visiting int     // workers that visit, settle or turn away
+	fresh    []*item      // never visited
+	tasks    []*item      // whose rounds end, before everything else
+	away     []away       // transactions that their sites do not take now
+	turn     bool         // whether a fresh one comes before a waiting one
+	shift    int          // counts what startVisit has done
+	visiting int          // workers that visit, settle or turn away
+	slow     atomic.Int32 // ... of which so many have been at one delivery of System for long
 
 	names     map[mta.Destination]*name
 	sites     map[string]*site
@@ -142,6 +143,9 @@ func (s *schedule) deadline(now time.Time) time.Time {
 	if len(s.wait) > 0 {
 		sooner(s.wait[0].due)
 	}
+	if !s.mayVisit() { // one of them may become slow
+		sooner(now.Add(slowTime))
+	}
 	if len(s.graves) > 0 {
 		sooner(s.graves[0].until)
 	}
@@ -160,7 +164,7 @@ func (s *schedule) start(do func() event) {
 
 // worker returns what a worker needs: it keeps the settings that are in force now.
 func (s *schedule) worker() *worker {
-	return &worker{store: s.store, log: s.log, set: s.set, stalled: &s.stalled, congested: &s.congested}
+	return &worker{store: s.store, log: s.log, set: s.set, stalled: &s.stalled, congested: &s.congested, slow: &s.slow}
 }
 
 func (s *schedule) adopt(set Settings) {

@@ -5,11 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/spool"
+)
+
+// A delivery of System that has taken slowTime is not one of MaxLocal any more, so that users whose programs hang hold up their
+// own mail alone; but of so many at the most.
+const (
+	slowTime = 5 * time.Second
+	maxSlow  = 256
 )
 
 // program gives the message to a program of the configuration.
@@ -52,6 +60,12 @@ func (v *visit) hand(i int, d route.Decision, target asuser.Target) (mta.Outcome
 	if !req.MakeFolder {
 		req.Folder = ""
 	}
+	slow := time.AfterFunc(slowTime, func() { v.slow.Add(1) })
+	defer func() {
+		if !slow.Stop() {
+			v.slow.Add(-1)
+		}
+	}()
 	return v.set.System.Deliver(v.ctx, SystemRequest{Request: req, User: d.System, Program: d.Program, Extension: d.Folder, Target: target})
 }
 

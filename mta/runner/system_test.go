@@ -166,6 +166,39 @@ func TestForwardsInACircleEndInTheMailboxes(t *testing.T) {
 	})
 }
 
+// hanging is a System in which deliveries to some users do not end by themselves.
+type hanging struct {
+	*accounts
+	users []string
+}
+
+func (h hanging) Deliver(ctx context.Context, r runner.SystemRequest) (mta.Outcome, []asuser.Target) {
+	if slices.Contains(h.users, r.User) {
+		<-ctx.Done()
+		return mta.Outcome{Code: 451, Enhanced: "4.3.0", Text: "killed"}, nil
+	}
+	return h.accounts.Deliver(ctx, r)
+}
+
+func TestUsersWhoseProgramsHangHoldUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		hung := hanging{accounts: a}
+		for n := range 10 { // more than there are visits at once
+			hung.users = append(hung.users, fmt.Sprintf("hung%c", 'a'+n))
+		}
+		w.set.System = hung
+		w.begin()
+		for _, name := range hung.users {
+			w.send("x@far.test", name+"@unix.test")
+		}
+		w.send("x@far.test", "alice@unix.test")
+		w.until("alice's", time.Minute, func() bool { return slices.Contains(a.delivered(), "alice") })
+		w.close()
+	})
+}
+
 // A process that a user controls may say anything.
 func TestTargetsOfATargetAreNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

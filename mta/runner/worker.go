@@ -26,6 +26,7 @@ type worker struct {
 	set       *Settings
 	stalled   *atomic.Bool
 	congested *atomic.Bool
+	slow      *atomic.Int32
 }
 
 // visit is a worker's work on one message.
