@@ -97,6 +97,52 @@ func TestRootIsAlwaysThere(t *testing.T) {
 	}
 }
 
+// TestAMemberThatIsPostmasterHasAReader: when it comes to delivery, too, where Final is asked.
+func TestAMemberThatIsPostmasterHasAReader(t *testing.T) {
+	o := options(t)
+	o.Postmaster = addr("alice@example.test")
+	o.Domains[1].Aliases, o.Domains[2].Aliases = write(t, "root: postmaster, bob, abuse, x@far.test\n"), ""
+	r, err := route.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.Route(t.Context(), addr("root@example.test"))
+	if got, want := show(d), "alias [alice@example.test mailbox alice@example.test; bob@example.test mailbox bob@example.test; x@far.test remote far.test]"; got != want {
+		t.Fatalf("got %s, want %s", got, want)
+	}
+	for _, m := range d.Members {
+		if got, want := show(r.Final(t.Context(), m.Address)), show(m.Decision); got != want {
+			t.Errorf("%s: got %s in the end, want %s", m.Address, got, want)
+		}
+	}
+}
+
+func TestAbuseIsPostmastersWhereItIsNobodys(t *testing.T) {
+	o := options(t)
+	o.Postmaster = addr("alice@example.test")
+	for _, c := range []struct{ aliases, to, want string }{
+		{"", "abuse@backup.test", "refused 550 5.1.1"}, // not ours
+		{"", "abuses@host.test", "refused 550 5.1.1"},
+		{"", "Abuse@host.test", "mailbox alice@example.test"},
+		{"", "abuse@aka.test", "mailbox alice@example.test"},
+		{"", "abuse@other.test", "mailbox erin@other.test"}, // its catch_all
+		{"abuse: bob\n", "abuse@example.test", "mailbox bob@example.test"},
+		{"noc: abuse\n", "noc@example.test", "mailbox alice@example.test"},
+	} {
+		o.Domains[1].Aliases, o.Domains[2].Aliases = write(t, c.aliases), ""
+		r, err := route.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := show(r.Route(t.Context(), addr(c.to))); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.to, got, c.want)
+		}
+		if yes, err := r.Owns(t.Context(), addr("alice@example.test"), addr("abuse@host.test")); !yes || err != nil {
+			t.Errorf("postmaster sends as abuse: got %v, %v", yes, err)
+		}
+	}
+}
+
 func TestCheckFindsWhatIsWrongWithAliases(t *testing.T) {
 	o := options(t)
 	o.Domains[1].Aliases = write(t, "ok: alice, x@far.test\nring1: ring2\nring2: ring1\nself: self\ngone: nobody\nhalf: alice, nobody, a@bad.test\nx@elsewhere.test: alice\nx@aka.test: nobody\n")

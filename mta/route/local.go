@@ -56,6 +56,9 @@ func (r *Router) find(ctx context.Context, a mta.Address, d *domain) found {
 	if !d.CatchAll.IsNull() {
 		return found{Decision{Kind: Alias}, []mta.Address{d.CatchAll}, "catch_all"}
 	}
+	if isAbuse(a) {
+		return r.postmaster(ctx, a)
+	}
 	return f
 }
 
@@ -103,11 +106,13 @@ func (r *Router) postmaster(ctx context.Context, a mta.Address) found {
 		return found{Decision{Kind: Alias}, []mta.Address{p}, "postmaster"}
 	}
 	f := r.exact(ctx, p, d)
-	if f.Kind == Refused {
+	switch f.Kind {
+	case Refused:
 		return nobody
+	case Deferred:
+		return f
 	}
-	f.via = "postmaster, " + f.via
-	return f
+	return found{Decision{Kind: Alias}, []mta.Address{p}, "postmaster, " + f.via}
 }
 
 // into is a user's mailbox.
@@ -133,7 +138,7 @@ func (r *Router) mailbox(ctx context.Context, a mta.Address, d *domain) Decision
 		dec.Folder = folder
 		return dec
 	}
-	if r.isLastResort(a) {
+	if r.isLastResort(a) || isAbuse(a) {
 		return Decision{Kind: Mailbox, Login: mta.Address{Local: "postmaster", Domain: r.opt.Hostname}}
 	}
 	return unknownUser()

@@ -83,6 +83,8 @@ func (o *owner) behind(ctx context.Context, a mta.Address, d *domain) ([]mta.Add
 		return []mta.Address{o.r.opt.Postmaster}, nil
 	case !d.CatchAll.IsNull():
 		return []mta.Address{d.CatchAll}, nil
+	case isAbuse(a):
+		return []mta.Address{o.r.opt.Postmaster}, nil
 	}
 	return nil, nil
 }

@@ -257,6 +257,9 @@ func (t Route) matches(name string) bool {
 
 func isPostmaster(a mta.Address) bool { return strings.EqualFold(a.Local, "postmaster") }
 
+// isAbuse says whether an address is the one that a domain's misuse is reported to (RFC 2142 4).
+func isAbuse(a mta.Address) bool { return strings.EqualFold(a.Local, "abuse") }
+
 // isLastResort says whether mail to an address always has a reader: postmaster (RFC 5321 4.5.1), and root of this machine,
 // whose mail is its own programs'.
 func (r *Router) isLastResort(a mta.Address) bool {
