@@ -24,7 +24,7 @@ FILTERS   = dnsbl spf greylist dkim arc dmarc policy exec clamav rspamd spamassa
 PROGRAMS += filter filter-run
 PAGES    += $(wildcard cmd/*/*.7)
 
-.PHONY: all demo lab mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
+.PHONY: all demo downgrade version-data lab mutants testssl test check gofmt vet staticcheck race tidy manlint install clean $(PROGRAMS)
 
 all: $(PROGRAMS)
 
@@ -56,6 +56,21 @@ testssl:
 # iproute2, knot, unbound and dig.
 lab:
 	POSTHOUSE_LAB=1 $(GO) test -count=1 -timeout 10m -v ./contrib/lab
+
+# Before a release: what it has in the queue is left to another version (FROM, a git revision), and the other way; nothing may be
+# lost or come twice.
+FROM =
+downgrade:
+	@test -n "$(FROM)" || { echo "make downgrade FROM=REVISION" >&2; exit 64; }
+	d=$$(mktemp -d) && trap 'git worktree remove --force "$$d/tree"; rm -rf "$$d"' EXIT && git worktree add -q --detach "$$d/tree" "$(FROM)" && \
+	mkdir "$$d/programs" && (cd "$$d/tree" && $(GO) build -trimpath -o "$$d/programs/" ./cmd/...) && \
+	$(GO) test -count=1 -timeout 20m -v -run '^TestChangesBetweenVersions$$' ./contrib/e2e -other-programs "$$d/programs"
+
+# Keeps what this version writes among the test data of all later ones, under the name AS.
+AS =
+version-data:
+	@test -n "$(AS)" || { echo "make version-data AS=VERSION" >&2; exit 64; }
+	$(GO) test -count=1 -v -run '^TestDataOfThisVersionIsWritten$$' ./contrib/e2e -write-version "$(AS)"
 
 check: gofmt vet staticcheck race tidy manlint
 

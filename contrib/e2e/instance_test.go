@@ -25,6 +25,7 @@ type options struct {
 	users  []string
 	spool  string // default: a folder of the instance
 	mail   string
+	bin    string // of the programs; default: those of this tree
 }
 
 // instance is a private Posthouse: configuration, users, folders, and the three programs.
@@ -36,6 +37,7 @@ type instance struct {
 	ip     string
 	domain string
 	certs  *mtatest.Certs
+	bin    string // of the programs
 
 	spool, mail                 string
 	mx, submission, submissions string // addresses
@@ -100,7 +102,10 @@ func newInstance(t testing.TB, o options) *instance {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	i := &instance{t: t, dir: dir, conf: filepath.Join(dir, "posthouse.toml"), ip: o.ip, domain: o.domain, spool: o.spool, mail: o.mail}
+	i := &instance{t: t, dir: dir, conf: filepath.Join(dir, "posthouse.toml"), ip: o.ip, domain: o.domain, spool: o.spool, mail: o.mail, bin: o.bin}
+	if i.bin == "" {
+		i.bin = bin
+	}
 	i.certs = mtatest.NewCerts(t, "mx."+o.domain, "localhost", o.ip)
 	if i.spool == "" {
 		i.spool = filepath.Join(dir, "spool")
@@ -187,7 +192,7 @@ func (i *instance) startAll() {
 // launch starts one program on the instance, without waiting for it.
 func (i *instance) launch(name string) *daemon {
 	i.t.Helper()
-	d := launch(i.t, name, "--config", i.conf)
+	d := launchProgram(i.t, name, filepath.Join(i.bin, name), "--config", i.conf)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.all = append(i.all, d)
@@ -226,7 +231,7 @@ func (i *instance) dump() {
 // posthouse runs the operator's command, and returns its exit status and all that it printed.
 func (i *instance) posthouse(stdin string, args ...string) (int, string) {
 	i.t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "posthouse"), args...)
+	cmd := exec.Command(filepath.Join(i.bin, "posthouse"), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {

@@ -1,20 +1,18 @@
 package e2e_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
@@ -22,196 +20,15 @@ import (
 // writeVersion is for a release: go test ./contrib/e2e -run TestDataOfThisVersionIsWritten -write-version 1.0
 var writeVersion = flag.String("write-version", "", "keep what this version writes as testdata/versions/`NAME`.tar.gz")
 
-// versionNote is what the data of a version holds; it lies beside them.
-type versionNote struct {
-	Remote []string // subjects that are on their way to others, one for each recipient
-	Local  []string // ... to bob
-	UIDLs  []string // of what bob had seen
-}
-
-// Schemes of the users file that the data have a user for.
-var versionSchemes = map[string]string{"alice": "", "bob": "argon2id", "carol": "bcrypt", "dave": "sha512-crypt"}
-
-// bigLetter has its content in a file of its own.
-func bigLetter(subject string) string {
-	return "Subject: " + subject + "\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 60000)
-}
-
 // TestDataOfThisVersionIsWritten makes a system with mail in each state, by the programs themselves, and ends queue-runner
 // as a power cut would.
 func TestDataOfThisVersionIsWritten(t *testing.T) {
 	if *writeVersion == "" {
 		t.Skip("without -write-version")
 	}
-	i := newInstance(t, options{users: []string{}, more: versionRoute("127.0.0.1:1")})
-	for local, scheme := range versionSchemes {
-		args := []string{"user", "add", "--config", i.conf, i.address(local)}
-		if scheme != "" {
-			args = append(args, "--scheme", scheme)
-		}
-		if status, out := i.posthouse(password+"\n", args...); status != 0 {
-			t.Fatalf("%v: status %d, %s", args, status, out)
-		}
-	}
-	i.startAll()
-	var n versionNote
-	local := func(subject string) string {
-		n.Local = append(n.Local, subject)
-		return "Subject: " + subject + "\r\n\r\nx\r\n"
-	}
-	remote := func(subject string) string {
-		n.Remote = append(n.Remote, subject)
-		return "Subject: " + subject + "\r\n\r\nx\r\n"
-	}
-	for _, s := range []string{"in the mailbox", "in the mailbox, read", "in the mailbox too"} {
-		i.delivered(i.deposit(t, local(s), "bob"), "bob")
-	}
-	c := i.login(t, "bob")
-	var err error
-	if n.UIDLs, err = c.list("UIDL"); err == nil {
-		_, err = c.fetch(2)
-	}
-	if err == nil {
-		_, err = c.cmd("QUIT")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.wait(remote("deferred"), "u@away.test")
-	held := i.wait(remote("held"), "u@held.test")
-	if status, out := i.posthouse("", "queue", "hold", "--config", i.conf, "--reason", "kept for the test", held); status != 0 {
-		t.Fatalf("hold: %d %s", status, out)
-	}
-	n.Local = append(n.Local, "one delivered, one deferred")
-	s := i.submit(t, "alice")
-	id, _, err := s.send([]byte(remote("one delivered, one deferred")), i.address("alice"), i.address("bob"), "u@away.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.delivered(id, "bob")
-	i.queue.await(t, "event=deferred id="+id)
-	n.Remote = append(n.Remote, "large, deferred")
-	i.wait(bigLetter("large, deferred"), "u@away.test")
-	i.queue.kill()
-	for _, m := range []struct{ content, to string }{
-		{local("incoming"), i.address("bob")}, {remote("incoming for others"), "u@away.test"}, {bigLetter("large, incoming"), i.address("bob")},
-	} {
-		c := i.submit(t, "alice")
-		if _, _, err := c.send([]byte(m.content), i.address("alice"), m.to); err != nil {
-			t.Fatal(err)
-		}
-		c.close()
-	}
-	n.Local = append(n.Local, "large, incoming")
-	i.smtpd.terminate(t) // it keeps the rates then
-	i.pop3d.kill()
+	i := versionInstance(t, bin, nowhere)
+	n := i.leaveMail(t, nil)
 	i.pack(t, filepath.Join("testdata/versions", *writeVersion+".tar.gz"), n)
-}
-
-func versionRoute(to string) string {
-	return "[queue]\ndelay_notice = \"0\"\nlifetime = \"60d\"\n[[route]]\ndomain = \"*\"\nto = \"smtp:" + to + "\"\ntls = \"none\"\n"
-}
-
-// places are what differs between two instances in a configuration.
-func (i *instance) places(sink string) *strings.Replacer {
-	var pairs []string
-	for name, value := range i.placeNames(sink) {
-		pairs = append(pairs, value, name)
-	}
-	return strings.NewReplacer(pairs...)
-}
-
-func (i *instance) placeNames(sink string) map[string]string {
-	return map[string]string{"@DIR@": i.dir, "@CERT@": i.certs.CertFile, "@KEY@": i.certs.KeyFile, "@MX@": i.mx, "@SUBMISSION@": i.submission,
-		"@SUBMISSIONS@": i.submissions, "@POP3@": i.pop3, "@POP3S@": i.pop3s, "@SINK@": sink}
-}
-
-// pack keeps what there is in an archive.
-func (i *instance) pack(t *testing.T, file string, n versionNote) {
-	t.Helper()
-	note, err := json.MarshalIndent(n, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(i.dir, "note.json"), string(note))
-	write(t, i.conf, i.places("127.0.0.1:1").Replace(i.text))
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	w := tar.NewWriter(z)
-	err = filepath.WalkDir(i.dir, func(path string, d fs.DirEntry, err error) error {
-		rel, _ := filepath.Rel(i.dir, path)
-		if err != nil || rel == "." || d.Type()&(fs.ModeSocket|fs.ModeNamedPipe) != 0 || strings.HasPrefix(rel, "run") {
-			return err
-		}
-		st, err := d.Info()
-		if err != nil {
-			return err
-		}
-		h, err := tar.FileInfoHeader(st, "")
-		if err != nil {
-			return err
-		}
-		if h.Name = rel; d.IsDir() {
-			return w.WriteHeader(h)
-		}
-		text, err := os.ReadFile(path)
-		if err == nil {
-			h.Size = int64(len(text))
-			err = w.WriteHeader(h)
-		}
-		if err == nil {
-			_, err = w.Write(text)
-		}
-		return err
-	})
-	if err = errors.Join(err, w.Close(), z.Close()); err != nil {
-		t.Fatal(err)
-	}
-	write(t, file, b.String())
-}
-
-// unpack puts what a version has written in an instance's place.
-func (i *instance) unpack(t *testing.T, file, sink string) (n versionNote) {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join(i.dir, filepath.Clean("/"+h.Name))
-		if h.Typeflag == tar.TypeDir {
-			err = os.MkdirAll(path, 0o700)
-		} else {
-			var text []byte
-			if text, err = io.ReadAll(r); err == nil {
-				err = os.WriteFile(path, text, 0o600)
-			}
-		}
-		if err = errors.Join(err, os.Chmod(path, h.FileInfo().Mode()), os.Chtimes(path, h.ModTime, h.ModTime)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := json.Unmarshal([]byte(readFile(t, filepath.Join(i.dir, "note.json"))), &n); err != nil {
-		t.Fatal(err)
-	}
-	var pairs []string
-	for name, value := range i.placeNames(sink) {
-		pairs = append(pairs, name, value)
-	}
-	write(t, i.conf, strings.NewReplacer(pairs...).Replace(readFile(t, i.conf)))
-	return n
 }
 
 // laterFields puts a field that this version does not know into each file of state, as a later version might.
@@ -260,6 +77,7 @@ func TestDataOfEarlierVersions(t *testing.T) {
 	}
 }
 
+// takesUp has the daemons, which run, do what is left to do, and counts what came of it.
 func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 	t.Helper()
 	c := i.login(t, "bob")
@@ -273,11 +91,20 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 		}
 	}
 	c.close()
+	i.stillKnown(t, &n)
 	i.ask("release", "--status=held", "--yes")
 	i.tryAsk("retry", "--all", "--yes") // some may have gone meanwhile
+	due := slices.Clone(n.Remote)
+	later := 0
+	for subject, at := range n.Later {
+		if at.After(time.Now()) {
+			due = slices.DeleteFunc(due, func(s string) bool { return s == subject })
+			later++
+		}
+	}
 	eventually(t, func() error {
-		if q := i.inQueue(); len(q) > 0 {
-			return fmt.Errorf("%d messages wait still: %+v", len(q), q)
+		if q := i.inQueue(); len(q) != later {
+			return fmt.Errorf("%d messages wait, want %d: %+v", len(q), later, q)
 		}
 		return nil
 	})
@@ -286,9 +113,20 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 		for range m.Rcpts {
 			remote = append(remote, []byte(m.Data))
 		}
+		said := m.Mail + " " + strings.Join(m.Rcpts, " ")
+		if want := n.Said[subjectOf([]byte(m.Data))]; !regexp.MustCompile(want).MatchString(said) {
+			tell := t.Errorf
+			if i.bin != bin { // an earlier version need not know what it kept
+				tell = t.Logf
+			}
+			tell("%s: the next host was told %q, want %s", subjectOf([]byte(m.Data)), said, want)
+		}
 	}
-	wantSubjects(t, "others", remote, n.Remote)
+	wantSubjects(t, "others", remote, due)
 	wantSubjects(t, "bob", i.fetchAll(t, "bob"), n.Local)
+	for box, want := range n.Boxes {
+		wantSubjects(t, box, i.inBox(t, box), want)
+	}
 	for local := range versionSchemes {
 		i.submit(t, local).close()
 		i.login(t, local).close()
@@ -297,20 +135,58 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 	i.wantSound()
 }
 
+// greyKept is how long the data of a version hold what the filter greylist knows: as long as it may be told to keep it.
+const greyKept = 390 * 24 * time.Hour
+
+// stillKnown has a sender that the filter greylist knew come back, and another.
+func (i *instance) stillKnown(t *testing.T, n *versionNote) {
+	t.Helper()
+	if n.Known == "" || time.Since(n.Made) > greyKept {
+		return
+	}
+	n.Local = append(n.Local, "again")
+	if err := i.greyed(t, n.Known, "Subject: again\r\n\r\nx\r\n"); err != nil {
+		t.Errorf("who was known to the filter greylist: %v", err)
+	}
+	var no *replyError
+	if err := i.greyed(t, "new@away.test", "Subject: new\r\n\r\nx\r\n"); !errors.As(err, &no) || !strings.HasPrefix(no.got, "451") {
+		t.Errorf("who was not: got %v, want 451", err)
+	}
+}
+
+// inBox are the messages of a mailbox, or of its folder as in "bob/.Junk".
+func (i *instance) inBox(t *testing.T, box string) (all [][]byte) {
+	t.Helper()
+	for _, sub := range []string{"new", "cur"} {
+		files, err := filepath.Glob(filepath.Join(i.mailbox(box), sub, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			all = append(all, []byte(readFile(t, f)))
+		}
+	}
+	return all
+}
+
+func subjectOf(m []byte) string {
+	for line := range strings.Lines(string(m)) {
+		if s, ok := strings.CutPrefix(line, "Subject: "); ok {
+			return strings.TrimRight(s, "\r\n")
+		}
+	}
+	return ""
+}
+
 func wantSubjects(t *testing.T, who string, messages [][]byte, want []string) {
 	t.Helper()
 	var got []string
 	for _, m := range messages {
-		for line := range strings.Lines(string(m)) {
-			if s, ok := strings.CutPrefix(line, "Subject: "); ok {
-				got = append(got, strings.TrimRight(s, "\r\n"))
-				break
-			}
-		}
+		got = append(got, subjectOf(m))
 	}
 	slices.Sort(got)
 	want = slices.Sorted(slices.Values(want))
 	if !slices.Equal(got, want) {
-		t.Errorf("%s: got %q, want %q", who, got, want)
+		t.Errorf("%s: got\n%q\nwant\n%q", who, got, want)
 	}
 }
