@@ -19,10 +19,12 @@ import (
 type person struct {
 	home, user string
 	uid, gid   uint32
+	noPrograms error // why ~/.forward may start none; nil: it may
 }
 
 func self() person {
-	return person{os.Getenv("HOME"), os.Getenv("USER"), uint32(os.Getuid()), uint32(os.Getgid())}
+	uid := uint32(os.Getuid())
+	return person{os.Getenv("HOME"), os.Getenv("USER"), uid, uint32(os.Getgid()), mayRun(uid, passwdFile, shellsFile)}
 }
 
 // checkHome refuses a home in which others could put a ~/.forward or a Maildir.
@@ -38,6 +40,8 @@ func (p person) checkHome() error {
 		return fmt.Errorf("home %s belongs to uid %d, and not to %s", p.home, st.Uid, p.user)
 	case st.Mode&0o002 != 0:
 		return fmt.Errorf("home %s is writable by everybody (mode %04o); chmod o-w", p.home, st.Mode&0o7777)
+	case st.Mode&0o020 != 0 && st.Gid != p.gid: // who may put a link there chooses which file of the user's is read
+		return fmt.Errorf("home %s is writable by group %d, which is not %s's own (mode %04o); chmod g-w", p.home, st.Gid, p.user, st.Mode&0o7777)
 	}
 	return nil
 }
@@ -48,7 +52,7 @@ func (p person) targets(extension, domain string) ([]asuser.Target, string, erro
 	if err != nil || path == "" {
 		return nil, path, err
 	}
-	f := &forward{home: p.home, user: p.user, domain: domain, uid: p.uid, gid: p.gid, seen: map[asuser.Target]bool{}}
+	f := &forward{home: p.home, user: p.user, domain: domain, uid: p.uid, gid: p.gid, noPrograms: p.noPrograms, seen: map[asuser.Target]bool{}}
 	err = f.read(path, 0)
 	return f.targets, path, err
 }
@@ -78,6 +82,9 @@ func (p person) deliver(ctx context.Context, d asuser.Delivery, m *letter) (mta.
 		return p.intoMaildir(ctx, d, m, p.mailbox(d.Mailbox)), nil
 	case asuser.ToProgram:
 		argv, err := words(d.Target.Value)
+		if err == nil {
+			err = p.noPrograms
+		}
 		if err != nil {
 			return unsafe(err), nil
 		}

@@ -27,6 +27,7 @@ type forward struct {
 	home, user string
 	domain     string // completes an address without one
 	uid, gid   uint32
+	noPrograms error // why none is run; nil: they are
 	includes   int
 	targets    []asuser.Target
 	seen       map[asuser.Target]bool
@@ -190,6 +191,9 @@ func (f *forward) entry(s string, depth int) error {
 func (f *forward) program(command string) error {
 	if _, err := words(command); err != nil {
 		return fmt.Errorf("|%s: %w", command, err)
+	}
+	if f.noPrograms != nil {
+		return fmt.Errorf("|%s: %w", command, f.noPrograms)
 	}
 	return f.add(asuser.Target{Kind: asuser.ToProgram, Value: command})
 }

@@ -19,7 +19,7 @@ func home(t testing.TB) person {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return person{dir, "bob", uint32(os.Getuid()), uint32(os.Getgid())}
+	return person{dir, "bob", uint32(os.Getuid()), uint32(os.Getgid()), nil}
 }
 
 func (p person) write(t testing.TB, name, text string) {
@@ -200,4 +200,21 @@ func FuzzForward(f *testing.F) {
 			t.Errorf("got %d targets", len(x.targets))
 		}
 	})
+}
+
+func TestAHomeThatAGroupMayWriteTo(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("gives the home to another group")
+	}
+	p := home(t)
+	if err := errorsOf(os.Chown(p.home, -1, 12345), os.Chmod(p.home, 0o770)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkHome(); err == nil || !strings.Contains(err.Error(), "writable by group 12345") {
+		t.Errorf("got %v, want it refused", err)
+	}
+	p.gid = 12345 // a group of the user's own
+	if err := p.checkHome(); err != nil {
+		t.Errorf("got %v", err)
+	}
 }
