@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
@@ -72,7 +74,10 @@ func keygen(path, domain, selector string, ed bool, out io.Writer) error {
 		return coded(err)
 	}
 	file := layout.KeyFile(cfg, domain, selector)
-	if err := writeKey(file, text); err != nil {
+	switch err := writeKey(file, text); {
+	case errors.Is(err, fs.ErrExist):
+		return &codedError{exitCantMake, fmt.Errorf("%s is there already, and stays; --selector NAME makes another key beside it", file)}
+	case err != nil:
 		return coded(err)
 	}
 	_, err = fmt.Fprintf(out, "; the private key is in %s\n; for DNS:\n%s. IN TXT %s\n; for posthouse.toml, once DNS has it:\n; [domains.%q]\n; dkim = [%q]\n",
@@ -80,7 +85,8 @@ func keygen(path, domain, selector string, ed bool, out io.Writer) error {
 	return coded(err)
 }
 
-// writeKey makes a file that is not there yet, for the group of its folder.
+// writeKey makes a file that is not there yet, for the group of its folder. It is there as a whole or not at all: an empty one
+// would be kept for ever.
 func writeKey(file string, text []byte) error {
 	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -90,21 +96,25 @@ func writeKey(file string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(text)
 	if sys, ok := st.Sys().(*syscall.Stat_t); err == nil && ok {
-		err = f.Chown(-1, int(sys.Gid))
+		err = errors.Join(f.Chown(-1, int(sys.Gid)), f.Chmod(0o640))
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		err = errors.Join(err, os.Remove(file))
+		return err
 	}
-	return err
+	if err := os.Link(f.Name(), file); err != nil { // which a rename would replace
+		return err
+	}
+	return durable.OS{}.SyncDir(dir)
 }
 
 // txtStrings cuts a record into the strings of a zone file: each holds 255 octets (RFC 1035 3.3).

@@ -76,7 +76,15 @@ func askPassword(cmd *cobra.Command, a mta.Address) (string, error) {
 	if err != nil && len(line) == directory.MaxPassword+2 {
 		return "", &codedError{exitData, fmt.Errorf("password is longer than %d octets", directory.MaxPassword)}
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	if line == "" {
+		next := "it is the first line there"
+		if cmd.Flags().Lookup("no-password") != nil {
+			next += ", and with --no-password the user has none"
+		}
+		return "", &codedError{exitData, fmt.Errorf("no password on standard input: %s", next)}
+	}
+	return line, nil
 }
 
 func askTwice(ctx context.Context, tty *os.File, out io.Writer, a mta.Address) (string, error) {

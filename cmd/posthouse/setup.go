@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,6 +36,10 @@ type setup struct {
 
 	installed bool // an installed system, with users for each daemon; else one user runs all
 	cfg       *config.Config
+	text      []byte    // of the configuration that is to be; nil: it stays
+	done      string    // what writing it means
+	pair      [2][]byte // the certificate and key of the operator's files
+	verifiers []string  // of the first user's password
 }
 
 // newSetup is `posthouse setup`: from an installed package to a mail server that can be started.
@@ -89,7 +94,17 @@ func (s *setup) run() error {
 	if err := s.account(); err != nil {
 		return err
 	}
-	steps := []func() error{func() error { return s.writeConfig(fresh) }, s.folders, s.certificate, s.dkim, s.srsSecret, s.firstUser}
+	// What is wrong with the answers is told before anything is written: the next run would take the rest for what is to be kept.
+	if err := s.plan(fresh); err != nil {
+		return err
+	}
+	if err := s.readCertificate(); err != nil {
+		return err
+	}
+	if err := s.newPassword(); err != nil {
+		return err
+	}
+	steps := []func() error{s.writeConfig, s.folders, s.certificate, s.dkim, s.srsSecret, s.firstUser}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -133,7 +148,10 @@ func setsNothing(text string) bool {
 func (s *setup) names() error {
 	bad := func(err error) error { return &codedError{exitUsage, err} }
 	var err error
-	if s.domain, err = dns.ASCII(strings.TrimSuffix(s.domain, ".")); err != nil || !strings.Contains(s.domain, ".") {
+	if s.path, err = filepath.Abs(s.path); err != nil {
+		return err
+	}
+	if s.domain, err = dns.ASCII(strings.TrimSuffix(s.domain, ".")); err != nil || !hostLike(s.domain) {
 		return bad(fmt.Errorf("%q is no domain: as in example.org", s.cmd.Flags().Arg(0)))
 	}
 	switch {
@@ -147,8 +165,8 @@ func (s *setup) names() error {
 			s.hostname = name
 		}
 	}
-	if s.hostname, err = dns.ASCII(s.hostname); err != nil || !strings.Contains(s.hostname, ".") {
-		return bad(fmt.Errorf("--hostname %q is no full name of a host: as in mail.example.org", s.hostname))
+	if err := s.host(); err != nil {
+		return err
 	}
 	if s.user != "" {
 		if _, err := s.address(); err != nil {
@@ -164,6 +182,28 @@ func (s *setup) names() error {
 		}
 	}
 	return nil
+}
+
+// host checks the host's name.
+func (s *setup) host() error {
+	name, err := dns.ASCII(s.hostname)
+	if err != nil || !hostLike(name) {
+		return &codedError{exitUsage, fmt.Errorf("--hostname %q is no full name of a host: as in mail.example.org", s.hostname)}
+	}
+	s.hostname = name
+	return nil
+}
+
+// hostLike says whether a name in A-labels can be that of a host or a mail domain (RFC 1123 2.1): more than one label, of
+// letters, digits and inner hyphens, and the last one no number, as in an address.
+func hostLike(name string) bool {
+	labels := strings.Split(name, ".")
+	for _, l := range labels {
+		if strings.Contains(l, "_") || strings.HasPrefix(l, "-") || strings.HasSuffix(l, "-") {
+			return false
+		}
+	}
+	return len(labels) > 1 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
 }
 
 // system sees whether this is an installed system, and whether it can be set up at all.

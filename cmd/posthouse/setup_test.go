@@ -119,7 +119,10 @@ func TestSetupChangesNothingWhereItIsTheCommandLineThatIsWrong(t *testing.T) {
 		"no domain":            {},
 		"no name":              {"exam ple"},
 		"a single label":       {"localhost"},
-		"an address":           {"192.0.2.1/24"},
+		"a network":            {"192.0.2.0/24"},
+		"an address":           {"192.0.2.1"},
+		"no name of a host":    {"_dmarc.example.test"},
+		"a hyphen at the end":  {"example-.test"},
 		"another host":         {"example.test", "--hostname", "other.example.test"},
 		"a key alone":          {"example.test", "--key", "/dev/null"},
 		"both certificates":    {"example.test", "--self-signed", "--certificate", "a", "--key", "b"},
@@ -202,6 +205,38 @@ func TestSetupAsksForWhatANewConfigurationNeeds(t *testing.T) {
 	}
 }
 
+// A wrong answer leaves nothing behind that the next run would keep.
+func TestSetupWritesNothingBeforeAllAnswersAreGood(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "posthouse.toml")
+	junk := filepath.Join(dir, "junk")
+	if err := os.WriteFile(junk, []byte("no certificate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		args  []string
+		stdin string
+		code  int
+		want  string
+	}{
+		"no such certificate":   {[]string{"--user", "alice", "--certificate", dir + "/none", "--key", junk}, "good password", exitIO, "none"},
+		"no certificate":        {[]string{"--user", "alice", "--certificate", junk, "--key", junk}, "good password", exitData, "junk"},
+		"a user elsewhere":      {[]string{"--user", "alice@other.test", "--self-signed"}, "good password", exitCantMake, "no domain other.test"},
+		"an unknown scheme":     {[]string{"--user", "alice", "--self-signed", "--scheme", "md5"}, "good password", exitUsage, "--scheme"},
+		"an empty password":     {[]string{"--user", "alice", "--self-signed"}, "", exitData, "--no-password"},
+		"a host without a dot":  {[]string{"--user", "alice", "--self-signed", "--hostname", "mail"}, "good password", exitUsage, "--hostname"},
+		"a host with a _ in it": {[]string{"--user", "alice", "--self-signed", "--hostname", "my_host.example.test"}, "good password", exitUsage, "--hostname"},
+	} {
+		code, zone, said := runSetup(t, row.stdin, append([]string{"example.test", "-c", path, "--non-interactive"}, row.args...)...)
+		if code != row.code || zone != "" || !strings.Contains(said, row.want) {
+			t.Errorf("%s: got %d, want %d and %q\n%s", name, code, row.code, row.want, said)
+		}
+		if got := tree(t, dir); len(got) != 1 {
+			t.Errorf("%s: files were made: %d", name, len(got)-1)
+		}
+	}
+}
+
 func TestSetupTakesNoConfigurationWithAFault(t *testing.T) {
 	_, path := home(t)
 	text, err := os.ReadFile(path)
@@ -223,7 +258,7 @@ func TestSetupListensWhereTheSocketUnitsDo(t *testing.T) {
 	cmd := newSetup()
 	cmd.SetErr(new(strings.Builder))
 	s.cmd = cmd
-	if err := s.writeConfig(true); err != nil {
+	if err := errors.Join(s.plan(true), s.writeConfig()); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

@@ -23,6 +23,9 @@ func (s *setup) questions(fresh bool) error {
 		if err := s.ask(in, "Full name of this host", &s.hostname); err != nil {
 			return err
 		}
+		if err := s.host(); err != nil {
+			return err
+		}
 	}
 	if s.mailboxes == "" && s.newDomain() {
 		s.mailboxes = virtual

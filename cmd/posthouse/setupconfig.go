@@ -76,36 +76,26 @@ func domainText(domain, mailboxes string) string {
 	return fmt.Sprintf("[domains.%q]\n%s", domain, whose) + fmt.Sprintf("dkim = [\"mail%[1]d\", \"ed%[1]d\"]\n", year())
 }
 
-// writeConfig writes a new configuration, or adds the domain to the one that is there; then it is read.
-func (s *setup) writeConfig(fresh bool) error {
-	switch {
-	case fresh:
-		a, err := s.address()
-		if err != nil {
-			return err
-		}
-		tls := filepath.Join(filepath.Dir(s.path), "tls")
-		acme := ""
-		if s.acme {
-			acme = acmeText(a.String(), tls)
-		}
-		text := fmt.Sprintf(configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain, s.mailboxes), acme)
-		if err := s.replaceConfig([]byte(text)); err != nil {
-			return err
-		}
-		s.say("wrote %s", s.path)
-	default:
-		if err := s.addToConfig(); err != nil {
-			return err
-		}
+// plan finds what the configuration is to be, a new one or the one that is there with the domain added, and reads it.
+func (s *setup) plan(fresh bool) error {
+	if !fresh {
+		return s.planMore()
 	}
-	var err error
-	s.cfg, err = config.Read(s.path)
-	return err
+	a, err := s.address()
+	if err != nil {
+		return err
+	}
+	tls := filepath.Join(filepath.Dir(s.path), "tls")
+	acme := ""
+	if s.acme {
+		acme = acmeText(a.String(), tls)
+	}
+	s.done = "wrote " + s.path
+	return s.try(fmt.Appendf(nil, configText, s.hostname, a.String(), filepath.Join(tls, "fullchain.pem"), filepath.Join(tls, "key.pem"), domainText(s.domain, s.mailboxes), acme))
 }
 
-// addToConfig adds the domain, and [acme], where the configuration has them not.
-func (s *setup) addToConfig() error {
+// planMore adds the domain, and [acme], where the configuration has them not.
+func (s *setup) planMore() error {
 	more, what := "", []string{}
 	if s.newDomain() {
 		more, what = "\n"+domainText(s.domain, s.mailboxes), append(what, fmt.Sprintf("[domains.%q]", s.domain))
@@ -114,22 +104,22 @@ func (s *setup) addToConfig() error {
 		more, what = more+"\n"+acmeText(s.cfg.PostmasterAddress().String(), filepath.Dir(s.cfg.TLS.Certificate)), append(what, "[acme]")
 	}
 	if more == "" {
-		s.say("kept %s", s.path)
+		s.done = "kept " + s.path
 		return nil
 	}
 	text, err := os.ReadFile(s.path)
 	if err != nil {
 		return err
 	}
-	if err := s.replaceConfig(append(text, more...)); err != nil {
-		return err
+	s.done = fmt.Sprintf("added %s to %s", strings.Join(what, " and "), s.path)
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
 	}
-	s.say("added %s to %s", strings.Join(what, " and "), s.path)
-	return nil
+	return s.try(append(text, more...))
 }
 
-// replaceConfig puts a text in the configuration's place, unless it has a fault: then the old one stays.
-func (s *setup) replaceConfig(text []byte) error {
+// try reads a text as the configuration; with a fault it is not to be.
+func (s *setup) try(text []byte) error {
 	dir := filepath.Dir(s.path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -138,11 +128,31 @@ func (s *setup) replaceConfig(text []byte) error {
 	if err := os.WriteFile(trial, text, 0o644); err != nil {
 		return err
 	}
-	_, err := config.Read(trial)
+	cfg, err := config.Read(trial)
+	var faults config.Errors
+	if errors.As(err, &faults) {
+		for i := range faults {
+			if faults[i].File == trial {
+				faults[i].File = s.path + ", as setup would write it"
+			}
+		}
+	}
 	if err = errors.Join(err, os.Remove(trial)); err != nil {
 		return err
 	}
-	return putFile(s.path, text, 0o644)
+	s.text, s.cfg = text, cfg
+	return nil
+}
+
+// writeConfig puts the planned configuration in place.
+func (s *setup) writeConfig() error {
+	if s.text != nil {
+		if err := putFile(s.path, s.text, 0o644); err != nil {
+			return err
+		}
+	}
+	s.say("%s", s.done)
+	return nil
 }
 
 // putFile puts a file in place, in one step that lasts. Owner and mode of one that is there stay.

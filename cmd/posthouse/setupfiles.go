@@ -73,29 +73,36 @@ func (s *setup) firstKey() (crypto.Signer, error) {
 	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
-// copyCertificate copies the files that the operator has named: most are where no daemon may read them.
-func (s *setup) copyCertificate() error {
-	cert, err := os.ReadFile(s.cert)
-	if err != nil {
-		return err
+// readCertificate reads the files that the operator has named, and holds them against each other.
+func (s *setup) readCertificate() error {
+	if s.cert == "" {
+		return nil
 	}
-	key, err := os.ReadFile(s.key)
-	if err != nil {
-		return err
+	for i, file := range []string{s.cert, s.key} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		s.pair[i] = text
 	}
-	pair, err := tls.X509KeyPair(cert, key)
+	pair, err := tls.X509KeyPair(s.pair[0], s.pair[1])
 	if err != nil {
 		return &codedError{exitData, fmt.Errorf("%s and %s: %w", s.cert, s.key, err)}
 	}
 	if err := pair.Leaf.VerifyHostname(s.hostname); err != nil {
 		s.say("warning: %s is not made out to %s: other servers may not trust it", s.cert, s.hostname)
 	}
+	return nil
+}
+
+// copyCertificate copies the operator's files: most are where no daemon may read them.
+func (s *setup) copyCertificate() error {
 	old, err := os.ReadFile(s.cfg.TLS.Certificate)
-	if err == nil && bytes.Equal(old, cert) {
+	if err == nil && bytes.Equal(old, s.pair[0]) {
 		s.say("kept %s, which is the same as %s", s.cfg.TLS.Certificate, s.cert)
 		return nil
 	}
-	if err := s.putCertificate(cert, key); err != nil {
+	if err := s.putCertificate(s.pair[0], s.pair[1]); err != nil {
 		return err
 	}
 	s.say("copied %s to %s; run this again after each renewal, the daemons need no restart", s.cert, s.cfg.TLS.Certificate)
@@ -166,6 +173,37 @@ func (s *setup) dkim() error {
 	return nil
 }
 
+// newPassword asks for the password of the first user, unless there is one of that name.
+func (s *setup) newPassword() error {
+	if s.user == "" {
+		return nil
+	}
+	u := &users{s.cfg, s.cfg.Users.File}
+	a, err := s.address()
+	if err != nil {
+		return err
+	}
+	if s.isAccount(a) {
+		return nil
+	}
+	if _, err = u.newAddress(a.String()); err != nil {
+		return &codedError{exitCantMake, fmt.Errorf("--user: %w", err)}
+	}
+	if _, err := os.Stat(u.path); err == nil {
+		err := u.change(s.cmd.Context(), func(l *directory.Lines) error { return absent(l, a) })
+		if errors.Is(err, directory.ErrExists) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !s.noPassword {
+		s.verifiers, err = askVerifiers(s.cmd, s.store, a)
+	}
+	return err
+}
+
 // firstUser adds the user, unless there is one of that name.
 func (s *setup) firstUser() error {
 	if s.user == "" {
@@ -180,24 +218,17 @@ func (s *setup) firstUser() error {
 		return nil
 	}
 	if a, err = u.newAddress(a.String()); err != nil {
-		return &codedError{exitCantMake, err}
-	}
-	ctx := s.cmd.Context()
-	err = u.change(ctx, func(l *directory.Lines) error { return absent(l, a) })
-	switch {
-	case errors.Is(err, directory.ErrExists):
-		s.say("kept %s in %s", a, u.path)
-		return nil
-	case err != nil:
 		return err
 	}
-	var verifiers []string
-	if !s.noPassword {
-		if verifiers, err = askVerifiers(s.cmd, s.store, a); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Dir(u.path), 0o755); err != nil {
+		return err
 	}
-	if err := u.change(ctx, func(l *directory.Lines) error { return l.Add(a, verifiers...) }); err != nil {
+	err = u.change(s.cmd.Context(), func(l *directory.Lines) error { return l.Add(a, s.verifiers...) })
+	if errors.Is(err, directory.ErrExists) {
+		s.say("kept %s in %s", a, u.path)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return u.report(s.cmd.ErrOrStderr(), fmt.Sprintf("added %s to %s", a, u.path))
