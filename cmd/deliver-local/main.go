@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"strings"
 	"syscall"
 	"time"
 
@@ -67,7 +68,7 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "deliver-local: %v\nTry 'deliver-local --help'.\n", err)
 		return daemon.ExitUsage
 	case o.help:
-		fmt.Printf("Usage: deliver-local -n [EXTENSION]\n\n%s\nSee posthouse-deliver-local(8).\n", flags.FlagUsages())
+		fmt.Printf("Usage: deliver-local -n [EXTENSION]\n\n%s\nSee posthouse-deliver-local(8).\n", strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", "             "))
 		return 0
 	case o.version:
 		fmt.Printf("deliver-local (Posthouse) %s\n", daemon.Version())

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/rspamd"
 	"github.com/posthouse-mail/posthouse/filters/spamassassin"
 	"github.com/posthouse-mail/posthouse/filters/spf"
+	"github.com/posthouse-mail/posthouse/mta/daemon"
 )
 
 // bundled are the filters by their names.
@@ -45,11 +45,11 @@ func bundled(version string) map[string]filters.Filter {
 }
 
 func main() {
-	all := bundled(version())
+	all := bundled(daemon.Version())
 	name := filepath.Base(os.Args[0])
 	f, ok := all[name]
 	if !ok && strings.HasPrefix(name, "milter-") { // one of several, each with its own settings
-		f, ok = &milter.Filter{Version: version(), Name: name}, true
+		f, ok = &milter.Filter{Version: daemon.Version(), Name: name}, true
 	}
 	if !ok && len(os.Args) > 1 && os.Args[1] == "run" { // for posthouse filter run
 		os.Exit(run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
@@ -64,12 +64,4 @@ func main() {
 		os.Exit(exitUsage)
 	}
 	filters.Serve(f)
-}
-
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
-	}
-	return info.Main.Version
 }

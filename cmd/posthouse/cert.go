@@ -69,7 +69,7 @@ func (c *certs) read() (err error) {
 		return err
 	}
 	if c.cfg.ACME.Email == "" {
-		return &codedError{exitConfig, fmt.Errorf("%s: acme.email is not set, so no certificates are obtained; set it to where the authority may write to", c.path)}
+		return &codedError{exitConfig, fmt.Errorf("%s: acme.email is not set, so no certificates are obtained; set it to where the authority may write to, or run posthouse setup DOMAIN --acme", c.path)}
 	}
 	c.targets = acme.Targets(c.cfg)
 	return nil

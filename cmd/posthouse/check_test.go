@@ -149,9 +149,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{nil, 64, "", "no command given"},
 		{[]string{"nothing"}, 64, "", "unknown command"},
-		{[]string{"check", "extra"}, 64, "", "unknown command"},
+		{[]string{"check", "extra"}, 64, "", "unexpected argument"},
 		{[]string{"check", "--nothing"}, 64, "", "unknown flag"},
-		{[]string{"user", "add"}, 64, "", "accepts 1 arg"},
+		{[]string{"user", "add"}, 64, "", "wrong number of arguments"},
 		{[]string{"user", "list", "-c", "/nowhere"}, 78, "", "/nowhere:1: open /nowhere: "},
 		{[]string{"--version"}, 0, "posthouse (Posthouse) ", ""},
 		{[]string{"--help"}, 0, "Available Commands", ""},

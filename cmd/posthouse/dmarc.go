@@ -51,6 +51,9 @@ func newDMARCReport() *cobra.Command {
 		if *asXML && domain == "" {
 			return &codedError{exitUsage, errors.New("dmarc report: --xml wants a DOMAIN")}
 		}
+		if _, err := time.Parse(time.DateOnly, *day); *day != "" && err != nil {
+			return &codedError{exitUsage, fmt.Errorf("--day: %q is no day; allowed: as in 2026-11-28", *day)}
+		}
 		return coded(dmarcReport(cfg, *day, domain, *asXML, cmd.OutOrStdout()))
 	}
 	return cmd

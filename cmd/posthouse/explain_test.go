@@ -108,8 +108,8 @@ func TestExplainTellsWhatIsWrongWithTheCommand(t *testing.T) {
 		errOut string
 	}{
 		{[]string{"a@b.test", "-c", faulty}, 78, "users:1: "},
-		{[]string{}, 64, "accepts 1 arg"},
-		{[]string{"a@b.test", "c@d.test"}, 64, "accepts 1 arg"},
+		{[]string{}, 64, "wrong number of arguments"},
+		{[]string{"a@b.test", "c@d.test"}, 64, "wrong number of arguments"},
 		{[]string{"<>"}, 64, "the null address is no recipient"},
 		{[]string{"nobody"}, 64, "nobody: bad address"},
 		{[]string{"a@b.test", "--from=x"}, 64, "x: bad address"},

@@ -81,7 +81,7 @@ func TestMailboxDeliverPutsAMessageIntoTheMailbox(t *testing.T) {
 		{exitData, " \n", "no message on standard input", []string{"bob@example.org"}},
 		{exitData, "x", "--from x y", []string{"--from", "x y", "bob@example.org"}},
 		{exitNoUser, "x", "no such user", []string{"carol@example.org"}},
-		{64, "x", "accepts 1 arg", nil},
+		{64, "x", "wrong number of arguments", nil},
 	} {
 		if out := m.run(c.code, c.stdin, append([]string{"deliver"}, c.args...)...); !strings.Contains(out, c.want) {
 			t.Errorf("%v: got %q, want %q in it", c.args, out, c.want)

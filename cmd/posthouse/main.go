@@ -33,9 +33,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		fmt.Fprintln(errOut, faults) // each line says where it belongs
 		return coded.ExitCode()
 	case known:
-		fmt.Fprintf(errOut, "posthouse: %v\n", err)
+		fmt.Fprintf(errOut, "posthouse: %v%s\n", err, asRoot(coded.ExitCode()))
 		return coded.ExitCode()
 	}
-	fmt.Fprintf(errOut, "posthouse: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+	fmt.Fprintf(errOut, "posthouse: %s\nTry '%s --help'.\n", plain(err), cmd.CommandPath())
 	return exitUsage
 }

@@ -107,3 +107,38 @@ func TestAMissingConfigurationIsTold(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with arguments and options is said as the help shows them.
+func TestACommandLineThatIsWrongIsToldWithWhatIsRight(t *testing.T) {
+	for line, want := range map[string]string{
+		"user add":                 "it is 'posthouse user add ADDRESS'",
+		"user add a b":             "it is 'posthouse user add ADDRESS'",
+		"user list x":              `unexpected argument "x"`,
+		"user lst":                 `unknown command "lst"; is it list?`,
+		"statu":                    `unknown command "statu"; is it status`,
+		"folders --fix --tmpfiles": "--fix and --tmpfiles exclude each other",
+		"setup x.test --key k":     "--certificate and --key go together: --certificate is missing",
+		"completion tcsh":          "tcsh",
+		"completion":               "no command given",
+		"dmarc report --day x":     `"x" is no day`,
+	} {
+		_, path := home(t)
+		args := strings.Fields(line)
+		if args[0] == "dmarc" {
+			args = append(args, "-c", path)
+		}
+		var out, errOut strings.Builder
+		code := execute(t.Context(), args, strings.NewReader(""), &out, &errOut)
+		if code != exitUsage || out.String() != "" || !strings.Contains(errOut.String(), want) {
+			t.Errorf("%s: got %d, %q, %q; want %d, %q", line, code, out.String(), errOut.String(), exitUsage, want)
+		}
+	}
+}
+
+func TestHelpShowsOptionsAsTheyAreGiven(t *testing.T) {
+	var out, errOut strings.Builder
+	code := execute(t.Context(), []string{"queue", "list", "--help"}, strings.NewReader(""), &out, &errOut)
+	if text := out.String(); code != 0 || strings.Contains(text, "true|false") || !strings.Contains(text, "--json ") || !strings.HasSuffix(text, "See posthouse(8).\n") {
+		t.Errorf("got %d, %s", code, text)
+	}
+}

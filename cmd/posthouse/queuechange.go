@@ -104,7 +104,7 @@ func (x *changer) run(a *asker, args []string, filter control.Filter, all bool) 
 			return asked(err)
 		}
 		if len(ids) == 0 {
-			_, err := fmt.Fprintln(x.cmd.OutOrStdout(), errNothing)
+			_, err := fmt.Fprintln(x.cmd.OutOrStdout(), nothing(filter))
 			return coded(err)
 		}
 		if err := x.confirm(len(ids)); err != nil {
@@ -115,6 +115,14 @@ func (x *changer) run(a *asker, args []string, filter control.Filter, all bool) 
 }
 
 const errNothing = "no such message in the queue"
+
+// nothing stands for an empty list.
+func nothing(f control.Filter) string {
+	if f == (control.Filter{}) {
+		return "the queue is empty"
+	}
+	return errNothing
+}
 
 func (x *changer) find(ctx context.Context, f control.Filter) (ids []mta.ID, err error) {
 	err = x.client.List(ctx, f, func(m *control.Message) error {

@@ -34,7 +34,7 @@ func newQueueList() *cobra.Command {
 		}
 		defer c.Close()
 		out := bufio.NewWriter(cmd.OutOrStdout())
-		form := pick(out, *asJSON, *mailq)
+		form := pick(out, *asJSON, *mailq, filter)
 		err = c.List(cmd.Context(), filter, form.Message)
 		if err == nil {
 			err = form.End()
@@ -50,14 +50,14 @@ type form interface {
 	End() error
 }
 
-func pick(w io.Writer, asJSON, mailq bool) form {
+func pick(w io.Writer, asJSON, mailq bool, filter control.Filter) form {
 	switch {
 	case asJSON:
 		return jsonForm{json.NewEncoder(w)}
 	case mailq:
 		return control.NewMailq(w)
 	}
-	return &tableForm{w: w}
+	return &tableForm{w: w, none: nothing(filter)}
 }
 
 type jsonForm struct{ e *json.Encoder }
@@ -68,6 +68,7 @@ func (f jsonForm) End() error                       { return nil }
 // tableForm is a line a message, and a second one that says why it waits.
 type tableForm struct {
 	w      io.Writer
+	none   string // what to say of an empty list
 	n      int
 	octets int64
 }
@@ -99,7 +100,7 @@ func (f *tableForm) Message(m *control.Message) error {
 
 func (f *tableForm) End() error {
 	if f.n == 0 {
-		_, err := fmt.Fprintln(f.w, "no such message in the queue")
+		_, err := fmt.Fprintln(f.w, f.none)
 		return err
 	}
 	_, err := fmt.Fprintf(f.w, "%s, %s octets\n", count(f.n, "message"), octets(f.octets))

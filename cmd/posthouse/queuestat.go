@@ -76,9 +76,12 @@ func newQueueStat() *cobra.Command {
 			return asked(err)
 		}
 		out := bufio.NewWriter(cmd.OutOrStdout())
-		if *asJSON {
+		switch {
+		case *asJSON:
 			err = s.json(out)
-		} else {
+		case s.total.Messages == 0:
+			_, err = fmt.Fprintln(out, nothing(filter))
+		default:
 			s.table(out, *top)
 		}
 		return asked(cmp.Or(err, out.Flush()))
@@ -155,10 +158,6 @@ func (s *stat) json(w io.Writer) error {
 }
 
 func (s *stat) table(w io.Writer, top int) {
-	if s.total.Messages == 0 {
-		fmt.Fprintln(w, errNothing)
-		return
-	}
 	line := func(name string, t *tally) {
 		fmt.Fprintf(w, "%-30s %6d", printable(name), t.Messages)
 		for _, n := range t.Ages {

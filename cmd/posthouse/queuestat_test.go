@@ -85,7 +85,7 @@ func TestStatOfAnEmptyQueueAndWrongFlags(t *testing.T) {
 		code int
 		out  string
 	}{
-		{[]string{"queue", "stat", "-c", conf}, 0, "no such message in the queue\n"},
+		{[]string{"queue", "stat", "-c", conf}, 0, "the queue is empty\n"},
 		{[]string{"queue", "stat", "-c", conf, "--json"}, 0, `"total":{"messages":0,"octets":0,"ages":[0,0,0,0,0,0,0,0,0,0]},"status":{},"domains":[]}`},
 		{[]string{"queue", "stat", "-c", conf, "--top=-1"}, 64, ""},
 		{[]string{"queue", "stat", "-c", conf, "--status=lost"}, 64, ""},

@@ -42,5 +42,13 @@ func newRoot() *cobra.Command {
 		newTrace(),
 		newStatus(),
 	)
+	root.InitDefaultCompletionCmd("completion") // also where the command line is another
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.RunE = func(*cobra.Command, []string) error { return fmt.Errorf("completion: no command given") }
+		}
+	}
+	root.SetHelpFunc(help)
+	wellMannered(root)
 	return root
 }

@@ -85,7 +85,11 @@ func (r *reader) fault(n *node, key, format string, args ...any) {
 // file reads one file; at is the value that names it, nil for the main file.
 func (r *reader) file(path string, at *node, key string) *node {
 	text, err := readFile(path)
-	if err != nil {
+	switch {
+	case at == nil && errors.Is(err, fs.ErrNotExist):
+		r.fault(at, key, "%v; posthouse setup DOMAIN makes the first", err)
+		return nil
+	case err != nil:
 		r.fault(at, key, "%v", err)
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -50,7 +51,7 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	err := flags.Parse(args)
 	switch {
 	case err == nil && *help:
-		fmt.Fprintf(stdout, "Usage: %s [--config FILE]\n\n%s\nSee %s(8).\n", name, flags.FlagUsages(), name)
+		fmt.Fprintf(stdout, "Usage: %s [--config FILE]\n\n%s\nSee %s(8).\n", name, strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", "             "), name)
 		return 0
 	case err == nil && *version:
 		fmt.Fprintf(stdout, "%s (Posthouse) %s %s\n", name, Version(), runtime.Version())
