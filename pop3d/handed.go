@@ -20,8 +20,9 @@ import (
 const handoverTime = 30 * time.Second
 
 // ServeHanded is the session of a client who has logged in to another process, which has started this one as the mailbox's
-// owner and passes on what the client says. Home is what ~/ means.
-func ServeHanded(ctx context.Context, nc net.Conn, home string) error {
+// owner and passes on what the client says. Home is what ~/ means. Confine takes from this process what it does not need beside
+// the mailbox; its error says what of that could not be, and is for the log.
+func ServeHanded(ctx context.Context, nc net.Conn, home string, confine func(mailbox string) error) error {
 	opt := &Options{Metrics: NewMetrics(), IdleTimeout: handoverTime, DrainTimeout: handoverTime}
 	c := newConn(nc, opt)
 	defer c.Close()
@@ -40,7 +41,11 @@ func ServeHanded(ctx context.Context, nc net.Conn, home string) error {
 	if rest, ok := strings.CutPrefix(h.Mailbox, "~/"); ok {
 		h.Mailbox = filepath.Join(home, rest)
 	}
+	unconfined := confine(h.Mailbox)
 	answer := s.take(ctx, h.Mailbox)
+	if unconfined != nil {
+		answer.Unconfined = unconfined.Error()
+	}
 	b, err := json.Marshal(answer)
 	if err == nil {
 		_, err = nc.Write(append(b, '\n'))

@@ -45,6 +45,8 @@ type (
 		Octets   int64  `json:"octets"`
 		Why      string `json:"why,omitempty"`
 		Text     string `json:"text,omitempty"`
+		// Unconfined says what the process can still do that it should not be able to.
+		Unconfined string `json:"unconfined,omitempty"`
 	}
 )
 
@@ -80,6 +82,9 @@ func (s *session) handOver(ctx context.Context, login, identity string) error {
 	s.opt.Metrics.sessions.Inc()
 	s.identity = identity
 	s.opt.Log.POP3Login(s.id, s.client(), s.mech, identity, s.describeTLS(), answer.Messages, answer.Octets)
+	if answer.Unconfined != "" {
+		s.opt.Log.POP3Unconfined(s.id, identity, fmt.Sprintf("%.300s", answer.Unconfined))
+	}
 	if err := s.ok("%d messages (%d octets)", answer.Messages, answer.Octets); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -109,7 +110,7 @@ func options(dir string, policy *tls.Config, log *logBuffer) pop3d.Options {
 		Mailbox: func(identity string) (string, error) { return filepath.Join(dir, identity), nil },
 		Conns:   guard.NewConns(20, 20), Delay: patient{},
 		LoginAttempts: 3, LoginTimeout: time.Minute, IdleTimeout: time.Minute, DrainTimeout: time.Minute,
-		Expire: "NEVER", Log: maillog.New(maillog.NewText(log, nil)),
+		Expire: "NEVER", Log: maillog.New(maillog.NewText(log, slog.LevelDebug)),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/confine"
 	"github.com/posthouse-mail/posthouse/mta/daemon"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/pop3d"
@@ -76,11 +77,16 @@ func session() int {
 	defer stop()
 	conn, err := net.FileConn(os.Stdin)
 	if err == nil {
-		err = pop3d.ServeHanded(ctx, conn, os.Getenv("HOME"))
+		err = pop3d.ServeHanded(ctx, conn, os.Getenv("HOME"), confined)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return daemon.ExitOSError
 	}
 	return 0
+}
+
+// confined leaves the mailbox and what its lock says of this host (maildir).
+func confined(mailbox string) error {
+	return confine.Process([]string{"/proc/sys/kernel/random/boot_id"}, []string{mailbox})
 }

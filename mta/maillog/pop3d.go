@@ -31,6 +31,12 @@ func (l *Log) POP3Login(session, client, mech, login, tls string, messages int, 
 		slog.String("login", login), slog.String("tls", tls), slog.Int("messages", messages), slog.Int64("octets", octets))
 }
 
+// POP3Unconfined (debug): the process of a user's session could not give up all that it does not need. Fields: session,
+// login, err (what of Landlock and seccomp is not in force).
+func (l *Log) POP3Unconfined(session, login, err string) {
+	l.event(slog.LevelDebug, "pop3-unconfined", slog.String("session", session), slog.String("login", login), slog.String("err", err))
+}
+
 // POP3LoginFailed: a login was refused. Fields: session, client, reason (credentials, binding, transition, in-use,
 // login-delay, or fault: one of ours), mech, login (as it was sent, completed), err. What a client can choose stands behind the client's address, so that
 // a program which reads the log cannot be misled.
