@@ -55,7 +55,7 @@ func (c *command) run(ctx context.Context) error {
 	case modeQueue:
 		return c.listQueue(ctx)
 	case modeAliases:
-		return c.checkAliases()
+		return c.checkAliases(ctx)
 	case modeFlush:
 		return c.flushQueue(ctx)
 	case modeSMTP:

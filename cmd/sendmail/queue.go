@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/control"
+	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/route"
 )
 
@@ -79,12 +80,20 @@ func asked(err error) error {
 }
 
 // checkAliases is newaliases(1). There is nothing to build: smtpd and queue-runner read the files as they are, and follow
-// their changes.
-func (c *command) checkAliases() error {
+// their changes. Who has a mailbox the caller may not be allowed to know: posthouse check finds targets that nobody is.
+func (c *command) checkAliases(ctx context.Context) error {
 	if c.fault != nil {
 		return &exitError{exitConfig, c.fault}
 	}
-	if _, err := route.New(route.FromConfig(c.cfg)); err != nil {
+	o := route.FromConfig(c.cfg)
+	o.Users = everybody{}
+	r, err := route.New(o)
+	if err == nil {
+		if faults := r.Check(ctx); len(faults) > 0 {
+			err = errors.New(strings.Join(faults, "\n"))
+		}
+	}
+	if err != nil {
 		return &exitError{exitDataErr, err}
 	}
 	if c.verbose {
@@ -95,4 +104,11 @@ func (c *command) checkAliases() error {
 		}
 	}
 	return nil
+}
+
+// everybody has a mailbox.
+type everybody struct{}
+
+func (everybody) Lookup(_ context.Context, a mta.Address) (directory.User, error) {
+	return directory.User{Address: a}, nil
 }

@@ -13,7 +13,7 @@ import (
 // sender is an instance with a sendmail for it, which users of this machine can call.
 type sender struct {
 	*peers
-	sendmail string
+	sendmail, aliases string
 }
 
 // stranger is a uid that has no name here.
@@ -23,9 +23,8 @@ func startSender(t *testing.T) *sender {
 	t.Helper()
 	t.Parallel()
 	s := &sender{peers: &peers{newInstance(t, options{top: `origin = "here.test"`, inside: fmt.Sprintf("aliases = %q", filepath.Join(t.TempDir(), "aliases"))}), t.TempDir()}}
-	aliases := strings.TrimSuffix(strings.Split(s.text, "aliases = \"")[1], "\n")
-	aliases = aliases[:strings.IndexByte(aliases, '"')]
-	write(t, aliases, "root: alice\nmine: "+stranger+"\n"+stranger+": bob\n")
+	s.aliases, _, _ = strings.Cut(strings.Split(s.text, "aliases = \"")[1], "\"")
+	write(t, s.aliases, "root: alice\nmine: "+stranger+"\n"+stranger+": bob\n")
 	s.startAll()
 	s.sendmail = filepath.Join(s.dir, "sendmail")
 	write(t, s.sendmail, fmt.Sprintf("#!/bin/sh\nexec %s/sendmail -C %s \"$@\"\n", bin, s.conf))
@@ -192,6 +191,10 @@ func TestSendmailKnowsItsCaller(t *testing.T) {
 	}
 	if status, out := s.run(t, "", s.sendmail, "-bi", "-v"); status != 0 || !strings.Contains(out, "aliases: good") {
 		t.Errorf("newaliases: got status %d and %q", status, out)
+	}
+	write(t, s.aliases, "root: alice\nring1: ring2\nring2: ring1\nbob: bob, ops\nops: gone\n")
+	if status, out := s.run(t, "", s.sendmail, "-bi"); status != 65 || strings.Count(out, "alias loop: ") != 2 || strings.Contains(out, "bob") || strings.Contains(out, "good") {
+		t.Errorf("newaliases of a loop: got status %d and %q", status, out)
 	}
 }
 
