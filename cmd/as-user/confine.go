@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +43,9 @@ func confine() error {
 	if _, _, e := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
 		return fmt.Errorf("no_new_privs: %w", e)
 	}
+	if err := closeOnExec(); err != nil {
+		return fmt.Errorf("descriptors: %w", err)
+	}
 	setNice(ownNice) // the service manager may have done it: what is not allowed here is no fault
 	if err := keepCapabilities(append([]int{unix.CAP_SETPCAP}, needed...)); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
@@ -69,6 +74,17 @@ func confine() error {
 	}
 	// What a process leaves behind becomes a child of this one, which ends it.
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+}
+
+// closeOnExec keeps what who has started this program left open from all that this one starts.
+func closeOnExec() error {
+	names, err := os.ReadDir("/proc/self/fd")
+	for _, e := range names {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
 }
 
 // keepCapabilities drops all but those named, on all threads.

@@ -185,6 +185,12 @@ func start(t *testing.T, settings ...string) *machine {
 	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && mount --bind "$0/etc" /etc && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
 	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
 	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
+	passwords, err := os.Open("/etc/shadow") // what it is given by who has started it is for nobody else
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer passwords.Close()
+	m.cmd.ExtraFiles = []*os.File{passwords}
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,7 @@ var mayAsk = map[asuser.Op]string{
 const (
 	maxStrangers   = 16               // connections of users who may ask for nothing
 	maxConnections = 2048             // at once; each of them is a process, as a rule
+	maxOfOne       = 1024             // ... of one user who may ask: a daemon that was broken into leaves room for the others
 	requestTime    = 10 * time.Second // for a request to arrive
 )
 
@@ -42,15 +45,16 @@ type server struct {
 	// ... and one for each checkpassword program, and for each connection of a user who may ask for nothing.
 	programsAsked, strangers chan struct{}
 
-	mu      sync.Mutex         // guards jobs and tenants, and that each process started is in there before anybody looks
+	mu      sync.Mutex         // guards jobs, tenants and asking, and that each process started is in there before anybody looks
 	jobs    map[int]bool       // the processes that were started, by id
 	tenants map[uint32]*tenant // who has any of them, by uid
+	asking  map[uint32]int     // connections of each user
 	checked tenant             // root, as whom checkpassword programs run
 }
 
 func newServer(log *maillog.Log) *server {
 	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), programsAsked: make(chan struct{}, maxPrograms),
-		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}, tenants: map[uint32]*tenant{}}
+		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}, tenants: map[uint32]*tenant{}, asking: map[uint32]int{}}
 }
 
 func (s *server) use(c *config.Config) { s.cfg.Store(c) }
@@ -93,6 +97,10 @@ func (s *server) answer(ctx context.Context, c *net.UnixConn) {
 	if err != nil {
 		return
 	}
+	if !s.arrive(uid) {
+		return
+	}
+	defer s.depart(uid)
 	_ = c.SetDeadline(time.Now().Add(requestTime))
 	if !s.mayAskAnything(uid) { // it is told so, where that keeps no room from those who may
 		select {
@@ -121,12 +129,31 @@ func (s *server) answer(ctx context.Context, c *net.UnixConn) {
 	}
 }
 
+// arrive says whether there is room for another connection of a user.
+func (s *server) arrive(uid uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking[uid] == maxOfOne {
+		return false
+	}
+	s.asking[uid]++
+	return true
+}
+
+func (s *server) depart(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking[uid]--; s.asking[uid] == 0 {
+		delete(s.asking, uid)
+	}
+}
+
 func (s *server) allowed(uid uint32, op asuser.Op) bool {
 	if uid == 0 {
 		return true
 	}
-	a, err := lookup(mayAsk[op])
-	return err == nil && a.uid == uid
+	u, err := user.Lookup(mayAsk[op])
+	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
 }
 
 func (s *server) mayAskAnything(uid uint32) bool {

@@ -117,6 +117,9 @@ func look(pid int) (p process, ok bool) {
 func (p process) kill() {
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err != nil {
+		if err == unix.ENOSYS && p.parent == os.Getpid() { // Linux before 5.3; the id of a child stays its own
+			_ = unix.Kill(p.pid, unix.SIGKILL)
+		}
 		return
 	}
 	defer unix.Close(fd)

@@ -146,6 +146,12 @@ func (h *header) render(origin, name string, author mta.Address, warning string)
 		return b.String()
 	}
 	if !h.has("from") {
+		name = strings.Map(func(c rune) rune {
+			if c < ' ' || c == 0x7f { // who decodes it would have lines of it
+				return ' '
+			}
+			return c
+		}, name)
 		from := mail.Address{Name: name, Address: author.String()}
 		fmt.Fprintf(&b, "From: %s\r\n", strings.ReplaceAll(from.String(), "?= =?", "?=\r\n =?"))
 	}

@@ -236,3 +236,11 @@ func TestRefusalsHaveTheirStatus(t *testing.T) {
 		}
 	}
 }
+
+// The name comes from a command line that a web page may have made.
+func TestNamesHaveNoLines(t *testing.T) {
+	got := (&header{}).render("here.test", "Jim\r\nBcc: x@far.test", mta.Address{Local: "jim", Domain: "here.test"}, "")
+	if want := "From: \"Jim  Bcc: x@far.test\" <jim@here.test>\r\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
