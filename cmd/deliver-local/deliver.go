@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,12 +20,30 @@ import (
 type person struct {
 	home, user string
 	uid, gid   uint32
-	noPrograms error // why ~/.forward may start none; nil: it may
+	noPrograms error        // why ~/.forward may start none; nil: it may
+	fs         durable.FS   // of the mailboxes
+	wanted     func() error // an error where nobody waits for what is said here any more
 }
 
 func self() person {
 	uid := uint32(os.Getuid())
-	return person{os.Getenv("HOME"), os.Getenv("USER"), uid, uint32(os.Getgid()), mayRun(uid, passwdFile, shellsFile)}
+	return person{os.Getenv("HOME"), os.Getenv("USER"), uid, uint32(os.Getgid()), mayRun(uid, passwdFile, shellsFile), durable.OS{}, isAwaited}
+}
+
+// isAwaited says that queue-runner still holds the other end of standard output. One that has been killed, or has given this delivery
+// up as as-user was, will have it made by another process.
+func isAwaited() error {
+	for {
+		p := []unix.PollFd{{Fd: 1}}
+		_, err := unix.Poll(p, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err == nil && p[0].Revents&unix.POLLERR != 0:
+			return errors.New("who asked for the delivery is gone")
+		}
+		return nil
+	}
 }
 
 // checkHome refuses a home in which others could put a ~/.forward or a Maildir.
@@ -114,13 +133,16 @@ func unsafe(cause error) mta.Outcome {
 }
 
 func (p person) intoMaildir(ctx context.Context, d asuser.Delivery, m *letter, path string) mta.Outcome {
-	o, _ := deliverer(d).Deliver(ctx, request(d, m, path))
+	o, receipt := p.deliverer(d).Deliver(ctx, request(d, m, path))
+	if o.Status == mta.Delivered && !receipt.Synced { // and nobody else will: the next try finds it
+		return deferred("4.2.0", "the mailbox cannot be written to at the moment", errors.New(path+": the message is there, and could not be synced"))
+	}
 	return o
 }
 
 // repair looks for what an earlier try has delivered into the mailbox.
 func (p person) repair(ctx context.Context, d asuser.Delivery, m *letter) (o mta.Outcome, found bool) {
-	found, _, err := deliverer(d).Repair(ctx, request(d, m, p.mailbox(d.Mailbox)))
+	found, _, err := p.deliverer(d).Repair(ctx, request(d, m, p.mailbox(d.Mailbox)))
 	if err != nil {
 		return deferred("4.2.0", "the mailbox cannot be read at the moment", err), true
 	}
@@ -128,8 +150,9 @@ func (p person) repair(ctx context.Context, d asuser.Delivery, m *letter) (o mta
 }
 
 // deliverer syncs each delivery: its success is told at once.
-func deliverer(d asuser.Delivery) local.Deliverer {
-	return local.Deliverer{FS: durable.OS{}, Host: d.Host, Sync: local.SyncEach}
+// Of an earlier try the process may still be there: then it is the one that delivers, or gives up.
+func (p person) deliverer(d asuser.Delivery) local.Deliverer {
+	return local.Deliverer{FS: p.fs, Host: d.Host, Sync: local.SyncEach, Wanted: p.wanted}
 }
 
 func request(d asuser.Delivery, m *letter, path string) local.Request {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
 // home is a folder that is the home of whoever runs the test.
@@ -19,7 +20,7 @@ func home(t testing.TB) person {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return person{dir, "bob", uint32(os.Getuid()), uint32(os.Getgid()), nil}
+	return person{dir, "bob", uint32(os.Getuid()), uint32(os.Getgid()), nil, durable.OS{}, func() error { return nil }}
 }
 
 func (p person) write(t testing.TB, name, text string) {

@@ -104,7 +104,7 @@ func once(o options, in io.Reader) (mta.Outcome, []asuser.Target) {
 	m, err := readLetter(r)
 	if err != nil {
 		out := deferred("4.3.0", "the delivery was broken off", fmt.Errorf("read the message: %w", err))
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) { // of the folder for temporary files
 			out.Code, out.Enhanced, out.Text = 452, "4.3.1", "no space left for the message at the moment"
 		}
 		return out, nil

@@ -25,6 +25,8 @@ type Deliverer struct {
 	FS   durable.FS
 	Host string // stands in the file names
 	Sync string
+	// Wanted says whether who asked for the delivery is still there (maildir.Mailbox); nil: nobody else delivers the same message.
+	Wanted func() error
 
 	Quotas       *Quotas // nil: quotas are not looked at
 	QuotaBounces bool    // a message that is too much goes back at once; it waits otherwise
@@ -101,6 +103,7 @@ func (d Deliverer) deliver(r Request) (Receipt, error) {
 		return Receipt{}, err
 	}
 	unique := maildir.Unique(r.ID, r.Index, d.Host)
+	box.Wanted, box.Again = d.Wanted, r.Look
 	put := func(box maildir.Mailbox) error { return box.Deliver(unique, newSource(r), receipt.Synced) }
 	err = d.within(box, r, put)
 	var uncounted *countError
@@ -280,7 +283,9 @@ func (d Deliverer) receipt(box maildir.Mailbox, sync bool) (Receipt, error) {
 func outcome(err error) mta.Outcome {
 	o := mta.Outcome{Status: mta.Deferred, Code: 451, Enhanced: "4.2.0", Text: "the mailbox cannot be written to at the moment", Cause: err}
 	switch {
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.EDQUOT): // the file system's quota of who owns the mailbox
+		o.Code, o.Enhanced, o.Text = 452, "4.2.2", FullText
+	case errors.Is(err, syscall.ENOSPC):
 		o.Code, o.Enhanced, o.Text = 452, "4.3.1", "no space left for the mailbox at the moment"
 	}
 	return o

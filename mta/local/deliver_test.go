@@ -234,7 +234,7 @@ func TestAFolderThatNoneCanBeCalledIsTheInbox(t *testing.T) {
 
 func TestAFaultOfTheDiskIsADeferralWithoutDetail(t *testing.T) {
 	for errno, want := range map[syscall.Errno]string{
-		syscall.ENOSPC: "452 4.3.1", syscall.EDQUOT: "452 4.3.1", syscall.EACCES: "451 4.2.0", syscall.EROFS: "451 4.2.0", syscall.EIO: "451 4.2.0",
+		syscall.ENOSPC: "452 4.3.1", syscall.EDQUOT: "452 4.2.2", syscall.EACCES: "451 4.2.0", syscall.EROFS: "451 4.2.0", syscall.EIO: "451 4.2.0",
 	} {
 		probe := newPost(t)
 		probe.mustDeliver(request("text\r\n"))

@@ -31,6 +31,11 @@ type Mailbox struct {
 	// Admit is asked by Deliver when a message's size is known and nobody can see it yet: of an error nothing is left. nil:
 	// not asked.
 	Admit func(octets int64) error
+	// Wanted is for a mailbox into which another process may be delivering the same message, as its asker has died and asked anew.
+	// Deliver then keeps its file in tmp/ locked, asks Wanted, when it has the lock, whether its own asker is still there, and with
+	// Again, for a delivery that may have been made before, looks for the message once more. nil: there is nobody else.
+	Wanted func() error
+	Again  bool
 }
 
 // ErrUnsynced says that a message is in new/, whole and visible to readers, but may be gone after a power loss.
@@ -40,10 +45,18 @@ var ErrUnsynced = errors.New("delivered, but not synced")
 // the file and its name last when it returns nil; ErrUnsynced when that failed at the very end. fs.ErrExist: a file of
 // this name is there (Find tells more). Any other error may have left the file in new/.
 func (b Mailbox) Deliver(unique string, src Source, sync bool) error {
+	if b.Wanted != nil {
+		return b.deliverAlone(unique, src, sync)
+	}
 	tmp, name, size, err := b.write(unique, src, sync)
 	if err != nil {
 		return err
 	}
+	return b.publish(tmp, name, size, sync)
+}
+
+// publish moves a written message to new/.
+func (b Mailbox) publish(tmp, name string, size int64, sync bool) error {
 	if b.Admit != nil {
 		if err := b.Admit(size); err != nil {
 			_ = b.FS.Remove(tmp)
