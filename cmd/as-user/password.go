@@ -27,10 +27,6 @@ const (
 // maxPrograms bounds the checkpassword programs at once. They wait more than they work: PAM makes who failed wait.
 const maxPrograms = 16
 
-// stranger stands for all who may not log in, so that a program is asked for them too, and neither tries nor locks an account
-// such as root's. No account can have this name.
-const stranger = "posthouse:nobody"
-
 // maxAsked leaves room for any name beside a password, in what a program is told.
 const maxAsked = 400
 
@@ -80,7 +76,7 @@ func (s *server) ask(command []string) func(ctx context.Context, name, password 
 			return err
 		}
 		if may = may && !over(fields, time.Now()); !may {
-			name = stranger
+			name = checkpassword.Stranger
 		}
 		if len(password) > maxAsked {
 			return errPassword

@@ -56,7 +56,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		policy, certificates = s.Config(), s
 	}
 	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(),
-		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
+		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Program: c.Users.PasswordProgram(), Log: b.log})
 	if err != nil {
 		return pop3d.Options{}, config.FileFault(b.path, "users.file", err)
 	}

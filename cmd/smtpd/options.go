@@ -50,7 +50,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err := b.checkFixed(c); err != nil {
 		return smtpd.Options{}, err
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Log: b.log})
+	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Program: c.Users.PasswordProgram(), Log: b.log})
 	if err != nil {
 		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
 	}

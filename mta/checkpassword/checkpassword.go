@@ -33,6 +33,10 @@ const (
 	maxOutput = 500
 )
 
+// Stranger is who a program is asked for in place of those who may not log in, so that it takes its time for them too, and no
+// account of the system or of another service is tried or locked through us. Neither an account nor an address can be that.
+const Stranger = "posthouse:nobody"
+
 // checked is the program that is run when the password is right.
 const checked = "/bin/true"
 

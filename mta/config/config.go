@@ -80,7 +80,7 @@ type Domain struct {
 
 // Users is the table [users].
 type Users struct {
-	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|postgres|ldap|checkpassword"`
+	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|postgres|ldap"`
 	File          string        `toml:"file" default:"/etc/posthouse/users"`
 	Scram         string        `toml:"scram" default:"auto" oneof:"auto|always|never"`
 	ScramPlus     bool          `toml:"scram_plus" default:"true"`

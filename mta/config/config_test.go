@@ -218,6 +218,7 @@ func TestFaults(t *testing.T) {
 		{"a password on a Unix socket", host + "[outbound]\nsmart_host = \"lmtp:unix:/run/x\"\nsmart_host_login = \"DIR/posthouse.toml\"", "4 outbound.smart_host_login: no TLS"},
 		{"a program that is not there", host + "[[route]]\ndomain = \"*\"\nto = \"program:x\"", "4 route.to: there is no [programs.x]"},
 		{"passwords by a program that is none", host + "[mailboxes]\nsystem_passwords = \"checkpassword\"", "3 mailboxes.system_passwords: \"checkpassword\" without users.checkpassword.command"},
+		{"users by a program that is none", host + "[users]\ndriver = \"checkpassword\"", "3 users.driver: \"checkpassword\" without users.checkpassword.command"},
 		{"a checkpassword program without a path", host + "[users.checkpassword]\ncommand = [\"checkpassword\"]", "3 users.checkpassword.command: a program's path from / on"},
 		{"a checkpassword program that cannot be run", host + "[users.checkpassword]\ncommand = [\"DIR/posthouse.toml\", \"x\"]", "3 users.checkpassword.command: cannot be executed"},
 		{"a checkpassword program that is not there", host + "[users.checkpassword]\ncommand = [\"/nowhere/checkpassword\"]", "3 users.checkpassword.command: no such file"},

@@ -45,9 +45,20 @@ func (r *reader) checkCheckpassword() {
 	if len(command) > 0 && !filepath.IsAbs(command[0]) {
 		r.fault(r.root.get("users", "checkpassword", "command"), key, "%q; allowed: a program's path from / on, and its arguments", command)
 	}
+	if n := r.root.get("users", "driver"); r.cfg.Users.Driver == "checkpassword" && len(command) == 0 {
+		r.fault(n, "users.driver", "\"checkpassword\" without %s; allowed: with the path of a program there", key)
+	}
 	if n := r.root.get("mailboxes", "system_passwords"); r.cfg.Mailboxes.SystemPasswords == "checkpassword" && len(command) == 0 {
 		r.fault(n, "mailboxes.system_passwords", "\"checkpassword\" without %s; allowed: with the path of a program there", key)
 	}
+}
+
+// PasswordProgram is the program that knows the passwords of virtual users, and its arguments; nil where the users file has them.
+func (u Users) PasswordProgram() []string {
+	if u.Driver == "checkpassword" {
+		return u.Checkpassword.Command
+	}
+	return nil
 }
 
 // SystemDomains are the domains whose users are the machine's accounts, in A-labels.

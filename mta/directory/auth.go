@@ -21,6 +21,9 @@ func (f *File) Authenticate(ctx context.Context, login, password string) (identi
 	if f.opt.DropVerifiers {
 		return "", errDropped
 	}
+	if f.opt.Program != nil {
+		return f.ask(ctx, login, password)
+	}
 	if len(password) > MaxPassword || len(login) > mta.MaxPathLen || strings.ContainsRune(password, 0) {
 		return "", mta.ErrCredentials
 	}

@@ -38,6 +38,8 @@ type Options struct {
 	Scram string
 	// NoScramPlus keeps SCRAM-SHA-256-PLUS from being offered.
 	NoScramPlus bool
+	// Program is a checkpassword program and its arguments, which is asked for passwords in place of the verifiers; nil: none.
+	Program []string
 	// MaxChecks bounds the password checks at once, each of which takes a processor and up to 256 MiB; 0 = one a processor.
 	MaxChecks int
 	// MayBeAbsent takes a file that is not there for an empty one: on a host that has no users of its own.
@@ -70,6 +72,9 @@ type File struct {
 func Open(path string, opt Options) (*File, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.MaxChecks <= 0 && opt.Program != nil {
+		opt.MaxChecks = maxPrograms
 	}
 	if opt.MaxChecks <= 0 {
 		opt.MaxChecks = runtime.NumCPU()

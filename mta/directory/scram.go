@@ -43,7 +43,7 @@ const (
 // OffersScram says whether SCRAM-SHA-256 and SCRAM-SHA-256-PLUS are to be offered: a client that is offered them uses them, and
 // mostly tries no other when they fail.
 func (f *File) OffersScram() (scram, plus bool) {
-	if f.opt.DropVerifiers || f.opt.Scram == ScramNever {
+	if f.opt.DropVerifiers || f.opt.Program != nil || f.opt.Scram == ScramNever {
 		return false, false
 	}
 	plus = !f.opt.NoScramPlus
