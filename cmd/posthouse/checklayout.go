@@ -31,6 +31,9 @@ func (c *checker) layout(path string) {
 		c.problems = append(c.problems, fmt.Sprintf("user %s is not in group %s; mend it: usermod -a -G %[2]s %[1]s, and restart the daemons", p[0], p[1]))
 	}
 	for _, e := range layout.Of(c.cfg) {
+		if n, first, err := e.Inside(false); err == nil && n > 0 {
+			c.problems = append(c.problems, strangers(e, n, first)+"; mend it: posthouse folders --fix")
+		}
 		err := e.Check()
 		switch {
 		case err == nil, e.File && errors.Is(err, fs.ErrNotExist):

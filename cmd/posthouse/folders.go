@@ -70,6 +70,11 @@ func makeFolders(out io.Writer, all []layout.Entry, fix bool) error {
 			}
 			continue
 		}
+		more, err := inside(out, e, fix)
+		if err != nil {
+			return err
+		}
+		left += more
 		err = e.Check()
 		switch {
 		case err == nil, e.File && errors.Is(err, fs.ErrNotExist):
@@ -94,4 +99,24 @@ func makeFolders(out io.Writer, all []layout.Entry, fix bool) error {
 		return &codedError{exitFound, fmt.Errorf("%s with another owner or mode; --fix changes them", count(left, "path"))}
 	}
 	return nil
+}
+
+// inside mends or tells what is below a folder and belongs to a stranger; it returns how many are left.
+func inside(out io.Writer, e layout.Entry, fix bool) (left int, err error) {
+	n, first, err := e.Inside(fix)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	what := "left"
+	if fix {
+		what = "mended"
+	} else {
+		left = n
+	}
+	_, err = fmt.Fprintf(out, "%s: %s\n", what, strangers(e, n, first))
+	return left, err
+}
+
+func strangers(e layout.Entry, n int, first string) string {
+	return fmt.Sprintf("%s below %s not owned by %s, as %s", count(n, "path"), e.Path, e.Owner, first)
 }

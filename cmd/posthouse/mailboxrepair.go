@@ -73,15 +73,17 @@ type fault struct {
 type access struct {
 	shared   bool // by a group, which the folder above all mailboxes hands down; else one user runs all
 	uid, gid int
+	root     string          // the folder above all mailboxes
+	above    map[string]bool // folders below it that have been looked at
 }
 
 // accessTo looks at the folder above all mailboxes, and who the queue is.
 func accessTo(cfg *config.Config) (access, error) {
-	how := access{uid: os.Geteuid(), gid: os.Getegid()}
+	how := access{uid: os.Geteuid(), gid: os.Getegid(), root: layout.MailRoot(cfg), above: map[string]bool{}}
 	if st, err := os.Stat(cfg.Spool.Path); err == nil {
 		how.uid = int(st.Sys().(*syscall.Stat_t).Uid)
 	}
-	st, err := os.Stat(layout.MailRoot(cfg))
+	st, err := os.Stat(how.root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return how, nil
 	}
@@ -101,6 +103,7 @@ func faultsOf(b box, how access, now time.Time) ([]fault, error) {
 		return nil, err
 	}
 	l := &looking{b: b, how: how, now: now}
+	l.folders()
 	for _, path := range all {
 		if err := l.box(path); err != nil {
 			return l.faults, err
@@ -128,6 +131,14 @@ type looking struct {
 	how    access
 	now    time.Time
 	faults []fault
+}
+
+// folders looks at those between the folder above all mailboxes and this one, once for all mailboxes below.
+func (l *looking) folders() {
+	for dir := filepath.Dir(l.b.Path); l.how.shared && strings.HasPrefix(dir, l.how.root+"/") && !l.how.above[dir]; dir = filepath.Dir(dir) {
+		l.how.above[dir] = true
+		l.mode(dir, 0o770)
+	}
 }
 
 func (l *looking) found(mend func() error, format string, args ...any) {

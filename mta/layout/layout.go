@@ -53,6 +53,7 @@ type Entry struct {
 	Mode         fs.FileMode // of the permission bits, fs.ModeSetgid and fs.ModeSticky
 	File         bool        // a file, which whoever needs it makes; all others are folders
 	Volatile     bool        // gone after a boot
+	Alone        bool        // all that is below it belongs to its owner
 	Why          string      // what the owner and the mode are for
 }
 
@@ -112,11 +113,11 @@ func state(c *config.Config) []Entry {
 	at := func(name string) string { return filepath.Join(c.State, name) }
 	return []Entry{
 		{Path: c.State, Owner: "root", Group: "root", Mode: public, Why: "a folder for each daemon"},
-		{Path: at("smtpd"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Why: "its alone"},
-		{Path: at("queue"), Owner: UserQueue, Group: UserQueue, Mode: private, Why: "its alone"},
-		{Path: at("pop3d"), Owner: UserMail, Group: UserMail, Mode: private, Why: "its alone"},
-		{Path: at("filters"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Why: "a folder for each filter"},
-		{Path: at("acme"), Owner: UserACME, Group: "root", Mode: fs.ModeSetgid | 0o750, Why: "who obtains certificates writes; root, without any capability, reads them from here"},
+		{Path: at("smtpd"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Alone: true, Why: "its alone"},
+		{Path: at("queue"), Owner: UserQueue, Group: UserQueue, Mode: private, Alone: true, Why: "its alone"},
+		{Path: at("pop3d"), Owner: UserMail, Group: UserMail, Mode: private, Alone: true, Why: "its alone"},
+		{Path: at("filters"), Owner: UserSMTPD, Group: UserSMTPD, Mode: private, Alone: true, Why: "a folder for each filter"},
+		{Path: at("acme"), Owner: UserACME, Group: "root", Mode: fs.ModeSetgid | 0o750, Alone: true, Why: "who obtains certificates writes; root, without any capability, reads them from here"},
 		{Path: at("keys"), Owner: "root", Group: GroupKeys, Mode: 0o750, Why: "root makes keys, who signs reads them"},
 	}
 }

@@ -160,6 +160,43 @@ func TestFoldersAreMadeAndMended(t *testing.T) {
 	}
 }
 
+// A restore on a host with other numbers leaves files that their daemon cannot read.
+func TestWhatIsInsideBelongsToTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("gives files away: root alone can")
+	}
+	dir := t.TempDir()
+	e := me(t, layout.Entry{Path: dir, Mode: 0o700, Alone: true})
+	mine, theirs, twice := filepath.Join(dir, "mine"), filepath.Join(dir, "theirs"), filepath.Join(dir, "theirs", "file")
+	if err := errors.Join(os.WriteFile(mine, nil, 0o600), os.Mkdir(theirs, 0o700), os.WriteFile(twice, nil, 0o600), os.Symlink(mine, filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	e.Owner, e.Group = "nobody", "nogroup"
+	if n, _, err := e.Inside(false); n != 0 || err != nil {
+		t.Errorf("of root: got %d, %v, want none told", n, err)
+	}
+	for _, path := range []string{theirs, twice} {
+		if err := os.Lchown(path, 4711, 4711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, first, err := e.Inside(false); n != 2 || first != theirs || err != nil {
+		t.Errorf("got %d, %s, %v; want 2, %s", n, first, err, theirs)
+	}
+	if n, _, err := e.Inside(true); n != 2 || err != nil {
+		t.Errorf("mended: got %d, %v", n, err)
+	}
+	if n, _, err := e.Inside(false); n != 0 || err != nil {
+		t.Errorf("after that: got %d, %v", n, err)
+	}
+	if err := errors.Join(os.Link(mine, filepath.Join(dir, "second")), os.Lchown(mine, 4711, 4711)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := e.Inside(true); err == nil || !strings.Contains(err.Error(), "second name") {
+		t.Errorf("a file with a second name: got %v", err)
+	}
+}
+
 func TestWhatIsInTheWayIsNotTouched(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
