@@ -237,6 +237,43 @@ func TestSetupWritesNothingBeforeAllAnswersAreGood(t *testing.T) {
 	}
 }
 
+// The records of the host are those of another zone than the second domain's.
+func TestSetupKeepsRecordsOfAnotherZoneApart(t *testing.T) {
+	_, path := home(t)
+	code, zone, said := runSetup(t, "good password\n", "other.test", "-c", path, "--non-interactive", "--user", "alice", "--address", "192.0.2.1")
+	if code != 0 {
+		t.Fatalf("got %d\n%s", code, said)
+	}
+	for line := range strings.Lines(zone) {
+		if name, _, _ := strings.Cut(line, " "); name != ";" && name != "other.test." && !strings.HasSuffix(name, ".other.test.") {
+			t.Errorf("%q is out of the zone", line)
+		}
+	}
+	if want := "; in the zone of mail.example.test:\n; mail.example.test. IN A 192.0.2.1\n"; !strings.Contains(zone, want) {
+		t.Errorf("want %q in\n%s", want, zone)
+	}
+}
+
+// A run that ended before there was a user is gone on with, and says what it needs.
+func TestSetupGoesOnWhereItWasCutShort(t *testing.T) {
+	dir, path := home(t)
+	args := []string{"example.test", "-c", path, "--non-interactive", "--address", "192.0.2.1"}
+	if code, _, said := runSetup(t, "good password\n", append(args, "--user", "alice")...); code != 0 {
+		t.Fatalf("got %d\n%s", code, said)
+	}
+	for _, lost := range []string{"users", "tls/cert.pem"} {
+		if err := os.Remove(filepath.Join(dir, lost)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, said := runSetup(t, "", args...); code != exitUsage || !strings.Contains(said, "--user: there is no ") {
+		t.Errorf("without a user: got %d\n%s", code, said)
+	}
+	if code, _, said := runSetup(t, "good password\n", append(args, "--user", "alice")...); code != 0 || !strings.Contains(said, "OK: ") {
+		t.Errorf("with a user: got %d\n%s", code, said)
+	}
+}
+
 func TestSetupTakesNoConfigurationWithAFault(t *testing.T) {
 	_, path := home(t)
 	text, err := os.ReadFile(path)

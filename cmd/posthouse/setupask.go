@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -36,7 +37,7 @@ func (s *setup) questions(fresh bool) error {
 			return &codedError{exitUsage, err}
 		}
 	}
-	if s.user == "" && fresh {
+	if s.user == "" && (fresh || s.noUsers()) {
 		s.user = "postmaster@" + s.domain
 		if s.mailboxes == system {
 			s.user = os.Getenv("SUDO_USER")
@@ -51,6 +52,15 @@ func (s *setup) questions(fresh bool) error {
 		}
 	}
 	return s.complete(fresh)
+}
+
+// noUsers says whether the configuration wants users and nobody has made the first, as after a run that was cut short.
+func (s *setup) noUsers() bool {
+	if s.mailboxes == system || !s.cfg.UsersNeeded() {
+		return false
+	}
+	_, err := os.Stat(s.cfg.Users.File)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // askCertificate asks where the certificate comes from.
@@ -76,6 +86,8 @@ func (s *setup) complete(fresh bool) error {
 	switch {
 	case fresh && s.user == "":
 		return &codedError{exitUsage, errors.New("--user: who is the first user?")}
+	case !fresh && s.user == "" && s.noUsers():
+		return &codedError{exitUsage, fmt.Errorf("--user: there is no %s yet: who is the first user?", s.cfg.Users.File)}
 	case fresh && s.cert == "" && !s.selfSigned && !s.acme:
 		return &codedError{exitUsage, errors.New("--acme, --certificate and --key, or --self-signed: which certificate?")}
 	case (s.cert == "") != (s.key == ""):

@@ -78,6 +78,7 @@ func newZone(c *config.Config, domain string, addrs []netip.Addr) (*zone, error)
 		z.records = append(z.records, rr{"_25._tcp." + z.host, "TLSA", value, "in a zone that is signed (DNSSEC), and made anew with each new key"})
 	}
 	z.services(c)
+	z.elsewhere()
 	return z, nil
 }
 
@@ -130,6 +131,17 @@ func (z *zone) String() string {
 		b.WriteString(";   " + line)
 	}
 	return b.String()
+}
+
+// elsewhere puts aside what is about a host of another domain: a zone file takes no names from outside of the zone.
+func (z *zone) elsewhere() {
+	for i, r := range z.records {
+		if r.later == "" && r.name != z.domain && !strings.HasSuffix(r.name, "."+z.domain) {
+			z.records[i].later = "in the zone of " + z.host
+		} else if r.later != "" && !strings.HasSuffix(r.name, "."+z.domain) {
+			z.records[i].later = r.later + ", the one of " + z.host
+		}
+	}
 }
 
 // find returns the values of the records of a name and type.
