@@ -63,6 +63,9 @@ func ask(ctx context.Context, name, address, socket string) daemonView {
 		switch {
 		case err != nil && isAbsent(err):
 			d.State, d.Why = stateDown, "nobody answers on "+address
+			if d.answers(ctx, socket) {
+				d.State, d.Why = stateRunning, d.Why+", its address in [metrics]: a new one takes a restart"
+			}
 		case err != nil:
 			d.Why = err.Error()
 		case status == http.StatusOK:
@@ -86,6 +89,16 @@ func ask(ctx context.Context, name, address, socket string) daemonView {
 		d.Why = "it has no address in [metrics]"
 	}
 	return d
+}
+
+// answers says whether a daemon takes connections on its socket, where it has one that nothing else holds open.
+func (d *daemonView) answers(ctx context.Context, socket string) bool {
+	if socket == "" {
+		return false
+	}
+	by := daemonView{}
+	by.dial(ctx, "unix", socket)
+	return by.State == stateRunning
 }
 
 func (d *daemonView) dial(ctx context.Context, network, where string) {
