@@ -3,11 +3,13 @@ package spool
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
@@ -258,6 +260,53 @@ func TestANewerJournalKeepsQueueRunnerFromStarting(t *testing.T) {
 	}
 	if names := m.list("journal"); len(names) != 1 {
 		t.Errorf("got %v, want it left alone", names)
+	}
+}
+
+// A program that would misread what a later one has written does not begin, and says why.
+func TestTheLockSaysWhichVersionMayHaveTheSpool(t *testing.T) {
+	for text, refused := range map[string]bool{"": false, "\n": false, "1": false, "1\n": false, "1\nmore\n": false,
+		"2\n": true, "2": true, "99999999999999999999\n": true, "x\n": true, "1 and more\n": true, strings.Repeat("1", 1000): true, "\x00\x00\n": true} {
+		m := newMachine(t)
+		m.write("lock", []byte(text))
+		before := fmt.Sprint(m.list("incoming"), m.list("journal"), m.list("tmp"))
+		s, err := m.tryOpen(&bytes.Buffer{})
+		if refused != errors.Is(err, mta.ErrNewer) || !refused && err != nil {
+			t.Errorf("%.20q: got %v, want it refused: %v", text, err, refused)
+		}
+		if err == nil {
+			s.Close()
+		} else if after := fmt.Sprint(m.list("incoming"), m.list("journal"), m.list("tmp")); after != before {
+			t.Errorf("%.20q: refused, and got %s, want %s", text, after, before)
+		}
+		if got := string(m.octets("lock")); got != text {
+			t.Errorf("%.20q: the lock is %.20q then", text, got)
+		}
+	}
+}
+
+// What a later version put into an envelope, at any depth, is there for it after this one has deferred the message.
+func TestFieldsOfALaterVersionSurviveADeferral(t *testing.T) {
+	m := newMachine(t)
+	b := newBuilder(someHeader)
+	text := "first\r\n"
+	env := []byte(`{"v":1,"id":"` + string(idA) + `","arrived":"2026-01-02T03:04:05Z","role":"mx","sender":"a@far.test","later":[1],` +
+		`"rcpts":[{"address":"b@here.test","later":{"x":1}}],"origin":{"later":"y"},"size":7}`)
+	b.add(kindMessage, messageRecord{envelope: env, size: 7}.head(), env, []byte(text))
+	b.commit()
+	m.write("incoming/"+string(idC)+".seg", b.b)
+	s := m.open(&bytes.Buffer{})
+	fresh, _, err := s.Poll(10)
+	if err != nil || len(fresh)+len(s.Outstanding()) == 0 {
+		t.Fatalf("got %v, %v, want the message", fresh, err)
+	}
+	x := s.Outstanding()[0]
+	s.Record(x, 0, Result{Outcome: mta.Outcome{Status: mta.Deferred, Code: 451}, Next: m.now.Add(time.Hour)})
+	if err := s.Spill(x); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.octets("deferred/" + idA.Shard() + "/" + string(idA)); !bytes.Contains(got, append(env, '\n')) {
+		t.Errorf("got\n%s\nwant the envelope as it was in it\n%s", got, env)
 	}
 }
 

@@ -179,13 +179,13 @@ var mutants = []mutant{
 
 	// ---- spilling
 	{"log before file", "a deferred file is renamed before its log", []edit{{"spool/spill.go",
-		"\tif err := s.writeDeferred(m, env, rec, false); err != nil {\n\t\treturn err\n\t}\n\tif err := s.writeLog(m, false); err != nil {\n",
+		"\tif err := s.writeDeferred(m, rec, false); err != nil {\n\t\treturn err\n\t}\n\tif err := s.writeLog(m, false); err != nil {\n",
 		`	if mutant("log before file") {
 		if err := s.writeLog(m, false); err != nil {
 			return err
 		}
 	}
-	if err := s.writeDeferred(m, env, rec, false); err != nil {
+	if err := s.writeDeferred(m, rec, false); err != nil {
 		return err
 	}
 	if mutant("log before file") {

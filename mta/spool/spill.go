@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 
@@ -14,18 +13,21 @@ import (
 func (s *Store) Spill(m *Message) error {
 	s.mu.Lock()
 	idle := m.spilled || m.finished || m.settled()
+	if !idle {
+		m.cached = nil // it has not the envelope's octets
+	}
 	s.mu.Unlock()
 	if idle {
 		return nil
 	}
-	env, rec, err := s.locate(m)
+	_, rec, err := s.locate(m)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.files = true
-	if err := s.writeDeferred(m, env, rec, false); err != nil {
+	if err := s.writeDeferred(m, rec, false); err != nil {
 		return err
 	}
 	if err := s.writeLog(m, false); err != nil {
@@ -39,14 +41,10 @@ func (s *Store) Spill(m *Message) error {
 	return nil
 }
 
-// writeDeferred writes deferred/ab/ID.
-func (s *Store) writeDeferred(m *Message, env *mta.Envelope, rec messageRecord, sync bool) error {
-	b, err := json.Marshal(env)
-	if err != nil {
-		return err
-	}
+// writeDeferred writes deferred/ab/ID. The envelope stays as its writer, which may know more fields, has put it.
+func (s *Store) writeDeferred(m *Message, rec messageRecord, sync bool) error {
 	tmp := s.l.tmp(string(m.id))
-	if err := s.writeTmp(tmp, encodeDeferred(b, rec), sync); err != nil {
+	if err := s.writeTmp(tmp, encodeDeferred(rec.envelope, rec), sync); err != nil {
 		return err
 	}
 	return s.intoShard(m.id, tmp, s.l.deferred(m.id))
@@ -108,11 +106,11 @@ func (s *Store) rewrite(m *Message) error {
 	if !m.spilled || m.finished {
 		return nil
 	}
-	env, rec, err := s.locateAny(m)
+	_, rec, err := s.locateAny(m)
 	if err != nil {
 		return err
 	}
-	if err := s.writeDeferred(m, env, rec, true); err != nil {
+	if err := s.writeDeferred(m, rec, true); err != nil {
 		return err
 	}
 	return s.writeLog(m, true)

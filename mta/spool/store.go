@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,7 +107,37 @@ func (s *Store) takeLock() error {
 		}
 		return err
 	}
+	if err := checkFloor(f); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	s.lock = f
+	return nil
+}
+
+// spoolVersion is the newest version of a spool as a whole that this program takes over. What the lock says is the least
+// version that a program must know; one that writes what older programs would misread raises it first.
+const spoolVersion = 1
+
+// maxFloor bounds what is read of the lock.
+const maxFloor = 64
+
+// checkFloor reads the lock: nothing, which is version 1, or a number and a line feed, with more behind it that is for later
+// versions. mta.ErrNewer where that is beyond this program, or is no number: then only a later program can have written it.
+func checkFloor(f io.ReaderAt) error {
+	b := make([]byte, maxFloor)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	line, _, _ := strings.Cut(string(b[:n]), "\n")
+	if line == "" {
+		return nil
+	}
+	if v, err := strconv.Atoi(line); err != nil || v > spoolVersion {
+		return fmt.Errorf("the spool is of version %.20q, and this program knows %d: %w; nothing was changed: go forward to that version, or empty the queue with it first",
+			line, spoolVersion, mta.ErrNewer)
+	}
 	return nil
 }
 
