@@ -25,6 +25,8 @@ type versionNote struct {
 	Said   map[string]string    // by subject, a pattern of what the next host is told in MAIL and RCPT
 	Later  map[string]time.Time // subjects that are not sent before
 	Known  string               // a sender that the filter greylist knows
+	Seen   map[string][]string  // UIDLs that others had seen
+	State  bool                 // what writeState makes is there
 }
 
 // Users, each with a scheme of the users file.
@@ -47,6 +49,8 @@ lifetime = "60d"
 bounce_lifetime = "60d"
 [mailboxes]
 quota = "50MB"
+[pop3d]
+uidl = "dovecot"
 [smtpd]
 xclient_from = ["` + gateway + `"]
 future_release_max = "30d"
@@ -143,6 +147,9 @@ func (i *instance) leaveMail(t *testing.T, lacks []string) versionNote {
 	t.Helper()
 	f := &filling{i, t, versionNote{Made: time.Now(), Lacks: lacks, Boxes: map[string][]string{}, Said: map[string]string{}, Later: map[string]time.Time{}}}
 	f.users()
+	if !f.lacks("pop3d.uidl") {
+		f.formerServers()
+	}
 	i.tryPosthouse("srs", "rotate", "-c", i.conf)
 	i.startAll()
 	f.read()

@@ -27,20 +27,25 @@ func TestDataOfThisVersionIsWritten(t *testing.T) {
 		t.Skip("without -write-version")
 	}
 	i := versionInstance(t, bin, nowhere)
-	n := i.leaveMail(t, nil)
-	i.pack(t, filepath.Join("testdata/versions", *writeVersion+".tar.gz"), n)
+	f := &filling{i, t, i.leaveMail(t, nil)}
+	f.writeState()
+	i.wantAllFormats(t)
+	if t.Failed() {
+		return
+	}
+	i.pack(t, filepath.Join("testdata/versions", *writeVersion+".tar.gz"), f.n)
 }
 
 // laterFields puts a field that this version does not know into each file of state, as a later version might.
 func (i *instance) laterFields(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(i.dir, "state"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".json") {
+		if err != nil || d.IsDir() {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		if err == nil && bytes.HasPrefix(b, []byte("{\"")) {
-			err = os.WriteFile(path, append([]byte(`{"of_a_later_version":{"x":[1]},`), b[1:]...), 0o600)
+		if err == nil && bytes.HasPrefix(b, []byte("{\"")) { // an object, or one a line
+			err = os.WriteFile(path, regexp.MustCompile(`(?m)^\{"`).ReplaceAll(b, []byte(`{"of_a_later_version":{"x":[1]},"`)), 0o600)
 		}
 		return err
 	})
@@ -63,13 +68,16 @@ func TestDataOfEarlierVersions(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				sink := (&mtatest.Sink{}).Start(t, "")
+				sink := versionSink(t)
 				i := newInstance(t, options{users: []string{}})
 				n := i.unpack(t, file, sink.Addr())
 				if later {
 					i.laterFields(t)
 				}
 				i.wantSound()
+				i.knownFiles(t)
+				i.stateHolds(t, n)
+				i.linkFilters()
 				i.startAll()
 				i.takesUp(t, n, sink)
 			})
@@ -91,6 +99,14 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 		}
 	}
 	c.close()
+	for local, want := range n.Seen {
+		got := i.shownUIDLs(t, local)
+		for _, u := range want {
+			if !slices.Contains(got, u) {
+				t.Errorf("%s's program would fetch %s again: there is %q", local, u, got)
+			}
+		}
+	}
 	i.stillKnown(t, &n)
 	i.ask("release", "--status=held", "--yes")
 	i.tryAsk("retry", "--all", "--yes") // some may have gone meanwhile
@@ -123,6 +139,12 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 		}
 	}
 	wantSubjects(t, "others", remote, due)
+	if i.bin == bin && strings.Contains(i.text, "quota") {
+		status, out := i.posthouse("", "mailbox", "quota", "-c", i.conf, i.address("bob"))
+		if status != 0 || strings.Contains(out, "the quota file") || !strings.Contains(out, fmt.Sprintf(" %d messages, ", len(n.Local)+len(n.Boxes["bob/.Junk"]))) {
+			t.Errorf("the quota of bob: status %d, %s", status, out)
+		}
+	}
 	wantSubjects(t, "bob", i.fetchAll(t, "bob"), n.Local)
 	for box, want := range n.Boxes {
 		wantSubjects(t, box, i.inBox(t, box), want)
@@ -133,6 +155,9 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 	}
 	i.stop()
 	i.wantSound()
+	if i.bin == bin {
+		i.knownFiles(t)
+	}
 }
 
 // greyKept is how long the data of a version hold what the filter greylist knows: as long as it may be told to keep it.
