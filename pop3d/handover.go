@@ -132,7 +132,11 @@ func (s *session) hand(process net.Conn, r *bufio.Reader, identity string) (take
 // the bounds in time; here there are bounds for the case that it does not.
 func (s *session) relay(ctx context.Context, process net.Conn, r *bufio.Reader) error {
 	heard := make(chan error, 1)
-	go func() { heard <- s.fromClient(process) }()
+	go func() {
+		err := s.fromClient(process)
+		_ = process.SetReadDeadline(time.Now().Add(s.opt.IdleTimeout)) // its user may have stopped it
+		heard <- err
+	}()
 	err := s.toClient(r)
 	s.stopReading()
 	gone := <-heard
@@ -157,6 +161,7 @@ func (s *session) fromClient(process net.Conn) error {
 		}
 		n, err := s.r.Read(b)
 		if n > 0 {
+			_ = process.SetWriteDeadline(time.Now().Add(s.opt.IdleTimeout))
 			if _, werr := process.Write(b[:n]); werr != nil {
 				return nil
 			}

@@ -283,3 +283,49 @@ func (h *host) inUse(t *testing.T) bool {
 	defer f.Close()
 	return tryLock(t, f)
 }
+
+// stopped serves alice by a process that takes the session, so much of what the client says then, and answers nothing.
+type stopped int
+
+func (stopped) Serves(login string) bool { return strings.HasPrefix(login, "alice") }
+
+func (n stopped) Open(_ context.Context, login, _ string) (string, net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		b := make([]byte, 16<<10)
+		if _, err := theirs.Read(b); err == nil {
+			_, _ = io.WriteString(theirs, `{"messages":1,"octets":1}`+"\n")
+		}
+		_, _ = io.CopyN(io.Discard, theirs, int64(n))
+	}()
+	return login, ours, nil
+}
+
+func TestAProcessThatIsStoppedHoldsNoSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes  stopped
+		says   string
+		leaves bool
+	}{
+		"answers nothing, and the client leaves": {6, "NOOP\r\n", true},
+		"takes nothing, and the client leaves":   {0, "NOOP\r\n", true},
+		"answers nothing, and the client waits":  {6, "NOOP\r\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, pop3d.Implicit, func(o *pop3d.Options) { o.IdleTimeout, o.Elsewhere = 10*time.Minute, c.takes }, func(t *testing.T, h *host, p *pipes) {
+				raw := p.dial(t)
+				client := loginOver(t, raw, h)
+				if _, err := io.WriteString(client, c.says); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if c.leaves {
+					_ = raw.Close()
+				}
+				time.Sleep(21 * time.Minute)
+				synctest.Wait()
+				h.log.waitFor(t, "event=pop3-closed")
+			})
+		})
+	}
+}

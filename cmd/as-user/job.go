@@ -87,7 +87,11 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 		why = "who asked is gone"
 	}
 	state, left, err := s.end(cmd, t, j.account.uid, ended)
-	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, state.String(), why, left, time.Since(began), err)
+	status := "it has not ended"
+	if state != nil {
+		status = state.String()
+	}
+	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, status, why, left, time.Since(began), err)
 	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: state.ExitCode(), Why: why})
 }
