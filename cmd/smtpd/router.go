@@ -25,7 +25,7 @@ type router struct {
 // Accept implements smtpd.Router.
 func (r router) Accept(ctx context.Context, a mta.Address) (smtpd.Destination, error) {
 	v := r.r.Accept(ctx, a)
-	d := smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply, Login: v.Login}
+	d := smtpd.Destination{Relay: !v.Ours, Refusal: v.Reply, Login: v.Login, Quota: v.Quota}
 	if v.Ask != nil && r.out != nil {
 		d.Verify = func(ctx context.Context) mta.Reply { return r.verifier.Ask(ctx, r.probe, *v.Ask, v.Address) }
 	}

@@ -48,6 +48,7 @@ type Member struct {
 type Acceptance struct {
 	Ours  bool        // in a domain of ours, relayed ones too; if not, only who may relay may send there
 	Login mta.Address // whose mailbox it comes into; the zero Address = another's, or several
+	Quota int64       // what that may hold, octets; 0 = anything
 	Reply mta.Reply   // the refusal, temporary or permanent; the zero Reply accepts
 	Cause error       // of a temporary refusal, for the log alone
 	// Ask is the next host where that decides (recipients = "verify"), for Address; nil = there is nobody to ask.

@@ -182,7 +182,7 @@ func (r *Router) Accept(ctx context.Context, a mta.Address) Acceptance {
 	}
 	switch {
 	case dec.Kind == Mailbox:
-		acc.Login = dec.Login
+		acc.Login, acc.Quota = dec.Login, dec.Quota
 	case dec.Kind == Remote && d != nil && d.Verify:
 		acc.Ask, acc.Address = &dec.Dest, a
 	}

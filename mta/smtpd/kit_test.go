@@ -112,7 +112,7 @@ func (router) Accept(_ context.Context, a mta.Address) (smtpd.Destination, error
 	case a.Domain != "here.test" && a.Domain != "mx.here.test":
 		return smtpd.Destination{Relay: true}, nil
 	case a.Local == "alice" || a.Local == "bob" || a.Local == "böb":
-		return smtpd.Destination{Login: a}, nil
+		return smtpd.Destination{Login: a, Quota: 900}, nil
 	}
 	return smtpd.Destination{Refusal: mta.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user here"}}, nil
 }

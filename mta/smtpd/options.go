@@ -38,6 +38,7 @@ type Destination struct {
 	Relay   bool        // it is not in a domain of ours: only who may relay may send there
 	Refusal mta.Reply   // Code 0 = taken
 	Login   mta.Address // whose mailbox it is; the zero Address: nobody's, or not known
+	Quota   int64       // what that may hold, octets; 0 = anything, or not known
 	// Verify asks the host that mail for the recipient goes on to; nil: nobody is asked. Code 0 = it takes the recipient.
 	Verify func(ctx context.Context) mta.Reply
 }

@@ -96,6 +96,8 @@ func (s *session) route(to mta.Address) (verify func(context.Context) mta.Reply,
 		return nil, reply(550, "5.7.1", "Relaying denied")
 	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
 		return nil, mta.Reply{}
+	case d.Refusal.Code == 0 && s.tooLarge(d.Quota):
+		return nil, reply(552, "5.2.3", "The message is larger than this mailbox may grow")
 	case d.Refusal.Code == 0 && s.full(d.Login):
 		if s.o.FullBounces {
 			return nil, reply(552, "5.2.2", "The mailbox is full")
@@ -117,6 +119,12 @@ func (s *session) verify(ask func(context.Context) mta.Reply) mta.Reply {
 		return mta.Reply{}
 	}
 	return r
+}
+
+// tooLarge says whether a message can never come into a mailbox with a quota: to take it were to send it back, to whom it may
+// not be from. The size that was declared counts a CR in each line, which a mailbox has not.
+func (s *session) tooLarge(quota int64) bool {
+	return quota > 0 && s.l.Role != mta.RoleLocal && s.tx.size-s.tx.size/16 > quota
 }
 
 // full says whether a mailbox has no room for the message.
