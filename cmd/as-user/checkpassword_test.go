@@ -46,6 +46,13 @@ func TestPasswordsThroughPAM(t *testing.T) {
 			t.Errorf("%s %q: got %v, want %v\n%s", c.user, c.password, err, c.want, m.log)
 		}
 	}
+	// Fedora's file, which not even its owner may read.
+	if err := os.Chmod(filepath.Join(m.dir, "etc/shadow"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.client.Check(t.Context(), "alice", password); err != nil {
+		t.Errorf("with a shadow file of mode 0000: got %v", err)
+	}
 	m.await("event=as-user-checked", "user=bob")
 	m.await("event=as-user-refused", "op=check", "user=stranger", "reason=password")
 	if s := m.log.String(); strings.Contains(s, "wörd") {
