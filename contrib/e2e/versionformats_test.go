@@ -45,7 +45,7 @@ var formats = []format{
 	{`mail/.+/posthouse-pop3\.lock`, "empty", true},
 	{`mail/.+/posthouse-pop3\.lease`, "of a session that runs", false},
 	{`mail/.+/posthouse-pop3\.cache`, "the first line: begun anew", true},
-	{`mail/.+/posthouse-pop3\.uidl`, "the first line: the session is refused", true},
+	{`mail/.+/posthouse-pop3\.uidl`, "the first line: UIDL is refused", true},
 	{`mail/.+/(dovecot-uidlist|courierpop3dsizelist)`, "of others, and only read", true},
 	{`mail/.+/subscriptions`, "of others, and left alone", false},
 	{`run/.+`, "gone with the machine, and of one version in a package's life", false},

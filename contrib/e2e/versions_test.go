@@ -85,6 +85,33 @@ func TestDataOfEarlierVersions(t *testing.T) {
 	}
 }
 
+// A spool that only a later version can read is not touched: what waits in it is there for that one, and smtpd takes mail.
+func TestASpoolOfALaterVersionIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	i := newInstance(t, options{})
+	i.startAll()
+	i.queue.terminate(t)
+	id := i.deposit(t, "Subject: waits\r\n\r\nx\r\n", "bob")
+	lock := filepath.Join(i.spool, "lock")
+	write(t, lock, "2\n")
+	i.queue = i.launch("queue-runner")
+	if status := i.queue.status(t); status == 0 {
+		t.Error("queue-runner has taken a later version's spool over")
+	}
+	i.queue.await(t, `event=stopped .*lock: the spool is of version .*written by a newer version; nothing was changed`)
+	if status, out := i.check(); status == 0 || !strings.Contains(out, "written by a newer version") {
+		t.Errorf("posthouse queue check: status %d\n%s", status, out)
+	}
+	more := i.deposit(t, "Subject: comes in\r\n\r\nx\r\n", "bob")
+	write(t, lock, "") // as the later version, which has emptied it
+	i.restart(&i.queue)
+	i.delivered(id, "bob")
+	i.delivered(more, "bob")
+	wantSubjects(t, "bob", i.fetchAll(t, "bob"), []string{"waits", "comes in"})
+	i.stop()
+	i.wantSound()
+}
+
 // takesUp has the daemons, which run, do what is left to do, and counts what came of it.
 func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 	t.Helper()

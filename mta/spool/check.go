@@ -24,7 +24,7 @@ type CheckReport struct {
 // the daemons: what goes away while it looks is no problem. An error means that it could not look.
 func Check(fsys durable.FS, root string) (*CheckReport, error) {
 	c := &checker{fs: fsys, l: layout{root}, large: map[mta.ID]bool{}}
-	for _, step := range []func() error{c.incoming, c.deferredFiles, c.journalFiles, c.largeFiles, c.leftovers} {
+	for _, step := range []func() error{c.version, c.incoming, c.deferredFiles, c.journalFiles, c.largeFiles, c.leftovers} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -51,6 +51,23 @@ func (c *checker) names(dir string) ([]string, error) {
 	names, err := c.fs.ReadDir(c.l.dir(dir))
 	slices.Sort(names)
 	return names, err
+}
+
+// version is what the lock says of the spool as a whole.
+func (c *checker) version() error {
+	path := c.l.dir(nameLock)
+	f, err := c.fs.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := checkFloor(f); err != nil {
+		c.problem("%s: %v", path, err)
+	}
+	return nil
 }
 
 func (c *checker) incoming() error {

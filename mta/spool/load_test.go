@@ -274,6 +274,9 @@ func TestTheLockSaysWhichVersionMayHaveTheSpool(t *testing.T) {
 		if refused != errors.Is(err, mta.ErrNewer) || !refused && err != nil {
 			t.Errorf("%.20q: got %v, want it refused: %v", text, err, refused)
 		}
+		if r := m.check(); refused == (len(r.Problems) == 0) {
+			t.Errorf("%.20q: check says %q", text, r.Problems)
+		}
 		if err == nil {
 			s.Close()
 		} else if after := fmt.Sprint(m.list("incoming"), m.list("journal"), m.list("tmp")); after != before {
