@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
@@ -122,11 +124,24 @@ func (e Entry) Make() (made bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(e.Path), public); err != nil {
 		return false, err
 	}
-	if err := os.Mkdir(e.Path, private); err != nil {
+	// It comes into sight with its owner: several programs start at once, and each makes what is missing.
+	first := e
+	if first.Path, err = os.MkdirTemp(filepath.Dir(e.Path), "."+filepath.Base(e.Path)+".new"); err != nil {
 		return false, err
 	}
-	if err := e.own(uid, gid); err != nil {
-		return true, err
+	err = first.own(uid, gid)
+	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, first.Path, unix.AT_FDCWD, e.Path, unix.RENAME_NOREPLACE)
+	}
+	if errors.Is(err, unix.EINVAL) {
+		err = os.Rename(first.Path, e.Path) // a file system that knows no such rename; this one replaces what is empty alone
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(first.Path))
+		if _, there := os.Lstat(e.Path); there == nil && (errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY)) {
+			return false, nil // another was faster
+		}
+		return false, fmt.Errorf("make %s: %w", e.Path, err)
 	}
 	return true, durable.OS{}.SyncDir(filepath.Dir(e.Path))
 }

@@ -10,7 +10,10 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -194,6 +197,33 @@ func TestWhatIsInsideBelongsToTheOwner(t *testing.T) {
 	}
 	if _, _, err := e.Inside(true); err == nil || !strings.Contains(err.Error(), "second name") {
 		t.Errorf("a file with a second name: got %v", err)
+	}
+}
+
+// The daemons' run scripts start at once after a boot, and each makes what is missing: no one fails, nor sees a folder that is not
+// finished.
+func TestFoldersAreMadeByManyAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 50 {
+		e := me(t, layout.Entry{Path: filepath.Join(dir, strconv.Itoa(i), "folder"), Mode: fs.ModeSetgid | 0o750})
+		var all sync.WaitGroup
+		var made atomic.Int32
+		for range 8 {
+			all.Go(func() {
+				first, err := e.Make()
+				if err = errors.Join(err, e.Check()); err != nil {
+					t.Error(err)
+				}
+				if first {
+					made.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		entries, err := os.ReadDir(filepath.Dir(e.Path))
+		if made.Load() != 1 || len(entries) != 1 || err != nil {
+			t.Fatalf("it was made %d times; there are %v, %v", made.Load(), entries, err)
+		}
 	}
 }
 
