@@ -164,13 +164,19 @@ install-mta: install-sendmail
 	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
 
 # Installs the packages in a fresh root with a systemd of its own, and uses, upgrades, removes and purges them. As root; needs
-# debootstrap, systemd-container, protoc and lintian.
+# debootstrap, systemd-container, protoc and lintian. FORMATS may be one of these; ARCHS is what is built, and AGAIN=no does not
+# build it twice.
 FORMATS = deb rpm
-.PHONY: package-test
-package-test:
+.PHONY: package-test package-root package-built
+package-root:
+	for format in $(FORMATS); do contrib/package/base $$format || exit 1; done
+
+package-built:
 	rm -rf bin/package-test
 	$(MAKE) $(FORMATS) PACKAGES=bin/package-test VERSION='$(VERSION)'
-	contrib/package/reproducible bin/package-test '$(VERSION)' '$(MAINTAINER)'
+	AGAIN='$(AGAIN)' contrib/package/reproducible bin/package-test '$(VERSION)' '$(MAINTAINER)'
+
+package-test: package-root package-built
 	case ' $(FORMATS) ' in *' deb '*) contrib/package/test bin/package-test/posthouse_*_$$(dpkg --print-architecture).deb ;; esac
 	case ' $(FORMATS) ' in *' rpm '*) \
 		$(MAKE) rpm PACKAGES=bin/package-test/later VERSION='$(VERSION)+later' ARCHS="$$(dpkg --print-architecture)" && \
