@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/posthouse-mail/posthouse/mta"
 )
 
@@ -111,9 +113,12 @@ func (p Program) run(ctx context.Context, data string, said *output) (*exec.Cmd,
 	}
 	kill := func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	stop := context.AfterFunc(ctx, kill)
-	err = cmd.Wait()
+	// As long as nobody has waited for it, its id, which is its group's too, is no other's.
+	for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 	stop()
 	kill() // what it has left in its group
+	err = cmd.Wait()
 	if p.Ended != nil {
 		p.Ended(cmd.Process.Pid)
 	}
