@@ -4,4 +4,7 @@
 //
 // What a mail program or the machine lacks skips a test; with CI=true in the environment it fails it.
 // POSTHOUSE_CRASH=full makes the crash test a long one, POSTHOUSE_SLOW=1 waits for the timeouts that take minutes.
+//
+// Before a release: make downgrade FROM=REVISION for the one before, and make version-data AS=VERSION, whose archive in
+// testdata/versions every later version has to take up.
 package e2e
