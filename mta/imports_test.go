@@ -46,6 +46,7 @@ var floors = []struct {
 	{"mta/smtpc", 2, "the client's conversation; knows no MX and no policy"},
 	{"mta/recode", 2, "a message in another form; knows no server"},
 	{"mta/acme", 2, "certificates from an authority; knows no daemon, they see the files"},
+	{"mta/userdb", 3, "opens the place of the users that the configuration names; has the drivers of databases"},
 	{"mta/route", 3, "an address to a decision, without doing any of it"},
 	{"mta/local", 3, "one message into one mailbox"},
 	{"mta/remote", 3, "one transaction with one destination"},

@@ -17,6 +17,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 	"github.com/posthouse-mail/posthouse/pop3d"
 )
 
@@ -25,6 +26,7 @@ const drainTimeout = 30 * time.Second
 
 // builder turns configurations into options. What must outlive a reload is here: who is connected, and who failed to log in.
 type builder struct {
+	users        userdb.Opener
 	path         string
 	listen       []config.POP3Listen
 	log          *maillog.Log
@@ -55,10 +57,9 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		}
 		policy, certificates = s.Config(), s
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DefaultDomain: p.DefaultDomain, DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(),
-		Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Program: c.Users.PasswordProgram(), Log: b.log})
+	users, err := b.users.Open(c, directory.Options{DefaultDomain: p.DefaultDomain, Log: b.log})
 	if err != nil {
-		return pop3d.Options{}, config.FileFault(b.path, "users.file", err)
+		return pop3d.Options{}, config.FileFault(b.path, userdb.Key(c), err)
 	}
 	expire, err := capaExpire(p.Expire)
 	if err != nil {
@@ -71,7 +72,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 	}
 	b.tls.Store(certificates)
 	template, system := c.Mailboxes.Path, c.SystemDomains()
-	people := directory.Machine{File: users, Domains: system, MinUID: c.Mailboxes.SystemMinUID}
+	people := directory.Machine{Users: users, Domains: system, MinUID: c.Mailboxes.SystemMinUID}
 	return pop3d.Options{
 		Hostname: c.Hostname, TLS: policy, Auth: people, Elsewhere: elsewhere{people, asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}}, DefaultDomain: p.DefaultDomain,
 		Mailbox: func(identity string) (string, error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 // newCheck is `posthouse check`: all that keeps a daemon from starting, and what is probably not meant.
@@ -95,6 +96,8 @@ type checker struct {
 	list     []directory.User
 	read     bool // list holds what the users file says
 	byName   map[string]directory.User
+	stored   directory.Aliases
+	db       directory.Users // nil: the users are in a file
 	problems []string
 	warnings []string
 }
@@ -131,8 +134,12 @@ func (c *checker) users() {
 		}
 		return
 	}
-	list, err := directory.List(c.cfg.Users.File)
-	if err != nil {
+	list, err := new(userdb.Opener).All(context.Background(), c.cfg)
+	switch {
+	case c.cfg.Users.InDatabase():
+		c.database(list, err)
+		return
+	case err != nil:
 		c.problems = append(c.problems, err.Error())
 		return
 	}
@@ -145,6 +152,7 @@ func (c *checker) users() {
 func (c *checker) aliases() {
 	o := route.FromConfig(c.cfg)
 	o.Users = known{c}
+	o.Aliases = c.stored
 	r, err := route.New(o)
 	if err != nil {
 		c.problems = append(c.problems, strings.Split(err.Error(), "\n")...)
@@ -159,6 +167,9 @@ func (c *checker) aliases() {
 type known struct{ *checker }
 
 func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error) {
+	if k.db != nil {
+		return directory.Machine{Users: k.db, Domains: k.cfg.SystemDomains(), MinUID: k.cfg.Mailboxes.SystemMinUID}.Lookup(ctx, a)
+	}
 	if k.byName == nil {
 		k.byName = map[string]directory.User{}
 		for _, u := range k.list {
@@ -181,7 +192,7 @@ func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error
 
 // accounts are those of the machine.
 func (c *checker) accounts() directory.Machine {
-	return directory.Machine{File: &directory.File{}, Domains: c.cfg.SystemDomains(), MinUID: c.cfg.Mailboxes.SystemMinUID}
+	return directory.Machine{Users: &directory.File{}, Domains: c.cfg.SystemDomains(), MinUID: c.cfg.Mailboxes.SystemMinUID}
 }
 
 // asUser warns where there is nobody to deliver as another user.
@@ -258,7 +269,7 @@ func (c *checker) summary() string {
 		count(len(c.cfg.Domains), "domain"),
 		count(len(c.cfg.SMTPD.Listen)+len(c.cfg.POP3D.Listen), "listener"),
 	}
-	if c.read {
+	if c.read && (c.db == nil || c.list != nil) {
 		parts = append(parts, count(len(c.list), "user"))
 	}
 	return strings.Join(parts, ", ")

@@ -26,6 +26,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 // exitNoHost is the exit code where no host takes an address's mail, and none will.
@@ -179,12 +180,13 @@ type explainer struct {
 // open opens what the configuration names, as queue-runner does, and changes nothing.
 func (e *explainer) open() error {
 	c := e.cfg
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), DropVerifiers: true, Log: e.log})
+	users, err := new(userdb.Opener).Open(c, directory.Options{DropVerifiers: true, Log: e.log})
 	if err != nil {
 		return err
 	}
 	ro := route.FromConfig(c)
-	ro.Users = directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}
+	ro.Aliases = userdb.Aliases(c, users)
+	ro.Users = directory.Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}
 	if c.SRS.Enabled {
 		if e.srs, err = sign.OpenSRS(layout.SRSFile(c)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 // newMailbox is `posthouse mailbox`: the Maildirs of the users in the users file.
@@ -48,8 +50,15 @@ type box struct {
 }
 
 // boxes returns the mailboxes of all users, or of those that are named; the error is of those that are left out.
-func boxes(cfg *config.Config, named []string) ([]box, error) {
-	users, err := directory.List(cfg.Users.File)
+func boxes(ctx context.Context, cfg *config.Config, named []string) ([]box, error) {
+	if len(named) > 0 && cfg.Users.InDatabase() {
+		users, err := lookUp(ctx, cfg, named)
+		if err != nil {
+			return nil, err
+		}
+		return boxesOf(cfg, users)
+	}
+	users, err := new(userdb.Opener).All(ctx, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		users, err = nil, nil
 	}
@@ -61,9 +70,12 @@ func boxes(cfg *config.Config, named []string) ([]box, error) {
 			return nil, err
 		}
 	}
-	var all []box
-	var failed error
+	return boxesOf(cfg, users)
+}
+
+func boxesOf(cfg *config.Config, users []directory.User) (all []box, failed error) {
 	for _, u := range users {
+		var err error
 		a := canonical(cfg, u.Address)
 		b := box{User: u.Address, Quota: u.Quota}
 		if b.Quota < 0 {
@@ -76,6 +88,29 @@ func boxes(cfg *config.Config, named []string) ([]box, error) {
 		all = append(all, b)
 	}
 	return all, failed
+}
+
+// lookUp finds users of a database by their addresses.
+func lookUp(ctx context.Context, cfg *config.Config, named []string) (found []directory.User, err error) {
+	db, err := new(userdb.Opener).Open(cfg, directory.Options{DropVerifiers: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range named {
+		a, err := mta.ParseAddress(s)
+		if err != nil {
+			return nil, &codedError{exitNoUser, fmt.Errorf("%q: %w; give a user's whole address", s, err)}
+		}
+		switch u, err := db.Lookup(ctx, canonical(cfg, a)); {
+		case errors.Is(err, directory.ErrUnknown):
+			return nil, &codedError{exitNoUser, fmt.Errorf("%s: the database has no such user", a)}
+		case err != nil:
+			return nil, &codedError{exitTemporary, err}
+		default:
+			found = append(found, u)
+		}
+	}
+	return found, nil
 }
 
 // usersNamed finds users by their addresses.
@@ -121,7 +156,7 @@ func newMailboxList(run mailboxRun) *cobra.Command {
 	asJSON := cmd.Flags().Bool("json", false, "write a JSON array")
 	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
 		// Those that can be read are shown also where others cannot.
-		all, failed := boxes(cfg, args)
+		all, failed := boxes(cmd.Context(), cfg, args)
 		if failed != nil && all == nil {
 			return failed
 		}

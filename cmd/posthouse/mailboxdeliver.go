@@ -23,7 +23,7 @@ func newMailboxDeliver(run mailboxRun) *cobra.Command {
 	folder := cmd.Flags().String("folder", "", "put it into this `FOLDER`, which is made where it is missing")
 	from := cmd.Flags().String("from", "", "the sender's `ADDRESS` for Return-Path; empty: <>")
 	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
-		all, err := boxes(cfg, args)
+		all, err := boxes(cmd.Context(), cfg, args)
 		if err != nil {
 			return err
 		}

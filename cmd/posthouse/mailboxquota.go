@@ -22,7 +22,7 @@ func newMailboxQuota(run mailboxRun) *cobra.Command {
 	set := cmd.Flags().String("set", "", "give the users this quota, a `SIZE` as in 2GB; 0 is any amount, and default what the configuration says")
 	cmd.MarkFlagsMutuallyExclusive("set", "recount")
 	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
-		all, err := boxes(cfg, args)
+		all, err := boxes(cmd.Context(), cfg, args)
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func newMailboxQuota(run mailboxRun) *cobra.Command {
 			if err := setQuota(cmd.Context(), cfg, all, *set); err != nil {
 				return err
 			}
-			if all, err = boxes(cfg, args); err != nil {
+			if all, err = boxes(cmd.Context(), cfg, args); err != nil {
 				return err
 			}
 		}
@@ -57,6 +57,9 @@ func setQuota(ctx context.Context, cfg *config.Config, all []box, size string) e
 		size = ""
 	} else if err := new(config.Size).UnmarshalText([]byte(size)); err != nil {
 		return &codedError{exitUsage, fmt.Errorf("--set %w, or default", err)}
+	}
+	if err := inFile(cfg); err != nil {
+		return err
 	}
 	return directory.Update(ctx, cfg.Users.File, func(l *directory.Lines) error {
 		for _, b := range all {

@@ -25,7 +25,7 @@ func newMailboxRepair(run mailboxRun) *cobra.Command {
 	cmd := &cobra.Command{Use: "repair [ADDRESS...]", Short: "Look for what is wrong with mailboxes, and mend it"}
 	fix := cmd.Flags().Bool("fix", false, "mend what is found; without it nothing is changed")
 	cmd.RunE = run(func(cmd *cobra.Command, cfg *config.Config, args []string) error {
-		all, failed := boxes(cfg, args)
+		all, failed := boxes(cmd.Context(), cfg, args)
 		if failed != nil && all == nil {
 			return failed
 		}

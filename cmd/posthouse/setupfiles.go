@@ -209,6 +209,10 @@ func (s *setup) firstUser() error {
 	if s.user == "" {
 		return nil
 	}
+	if s.cfg.Users.InDatabase() {
+		s.say("the users are in a database, and stay as they are")
+		return nil
+	}
 	u := &users{s.cfg, s.cfg.Users.File}
 	a, err := s.address()
 	if err != nil {

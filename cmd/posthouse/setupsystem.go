@@ -58,7 +58,7 @@ func (s *setup) account() error {
 	if s.cfg != nil {
 		least = s.cfg.Mailboxes.SystemMinUID
 	}
-	m := directory.Machine{File: &directory.File{}, Domains: map[string]bool{a.Domain: true}, MinUID: least}
+	m := directory.Machine{Users: &directory.File{}, Domains: map[string]bool{a.Domain: true}, MinUID: least}
 	switch _, err := m.Lookup(context.Background(), a); {
 	case errors.Is(err, mta.ErrUnknownUser):
 		return &codedError{exitUsage, fmt.Errorf("--user %s: no user of this machine has that name and a uid of %d or more; make one first: adduser %s", s.user, least, a.Local)}

@@ -106,7 +106,7 @@ func (c *checker) srs() {
 	if !c.cfg.SRS.Enabled {
 		return
 	}
-	forwards := false
+	forwards := c.stored != nil
 	for _, d := range c.cfg.Domains {
 		forwards = forwards || d.Aliases != "" || d.CatchAll != ""
 	}

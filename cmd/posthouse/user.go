@@ -54,7 +54,9 @@ func coded(err error) error {
 		code = exitNoUser
 	case errors.Is(err, directory.ErrExists):
 		code = exitCantMake
-	case errors.Is(err, directory.ErrBusy):
+	case errors.Is(err, directory.ErrNotListed):
+		code, err = exitConfig, fmt.Errorf("no query says who all the users are; set list beside the others in [users.*]: %w", err)
+	case errors.Is(err, directory.ErrBusy), errors.Is(err, directory.ErrAway):
 		code = exitTemporary
 	case errors.Is(err, fs.ErrPermission):
 		code = exitNoPerm
@@ -68,7 +70,7 @@ type users struct {
 	path string
 }
 
-// newUser is `posthouse user`: the users file of the driver "file".
+// newUser is `posthouse user`: the users file; those of a database can be listed.
 func newUser() *cobra.Command {
 	cmd := &cobra.Command{Use: "user", Short: "Add, change, remove and list virtual mailboxes", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return errors.New("user: no command given") }}
@@ -157,6 +159,9 @@ func newUserRemove(run userRun) *cobra.Command {
 }
 
 func (u *users) change(ctx context.Context, do func(*directory.Lines) error) error {
+	if err := inFile(u.cfg); err != nil {
+		return err
+	}
 	return directory.Update(ctx, u.path, do)
 }
 
@@ -223,6 +228,14 @@ func (u *users) domain(name string) *config.Domain {
 		if d.Name == name || d.Unicode == name {
 			return d
 		}
+	}
+	return nil
+}
+
+// inFile refuses to write where the users file does not count.
+func inFile(cfg *config.Config) error {
+	if cfg.Users.InDatabase() {
+		return &codedError{exitConfig, fmt.Errorf("users are kept in a database (users.driver = %q), and nothing here writes to it; change them there", cfg.Users.Driver)}
 	}
 	return nil
 }

@@ -13,13 +13,14 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 func newUserList(run userRun) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the users", Args: cobra.NoArgs}
 	asJSON := cmd.Flags().Bool("json", false, "write a JSON array")
 	cmd.RunE = run(func(cmd *cobra.Command, u *users, _ []string) error {
-		all, err := directory.List(u.path)
+		all, err := new(userdb.Opener).All(cmd.Context(), u.cfg)
 		if errors.Is(err, fs.ErrNotExist) {
 			all, err = nil, nil
 		}

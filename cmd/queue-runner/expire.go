@@ -11,6 +11,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 // How often mailboxes are looked through for what has expired, and how long after the start for the first time.
@@ -25,8 +26,9 @@ var expiring = [...]string{"Junk", "Trash"}
 // expirer removes what has been in Junk and Trash for long enough. It belongs here because this is the program that writes in
 // virtual mailboxes.
 type expirer struct {
-	cfg atomic.Pointer[config.Config]
-	log *maillog.Log
+	cfg   atomic.Pointer[config.Config]
+	log   *maillog.Log
+	users userdb.Opener
 }
 
 // run goes on until the context ends.
@@ -47,10 +49,12 @@ func (e *expirer) expire(ctx context.Context, now time.Time) {
 	if c.Mailboxes.JunkExpire == 0 || !c.UsersNeeded() {
 		return
 	}
-	users, err := directory.List(c.Users.File)
+	users, err := e.users.All(ctx, c)
+	if errors.Is(err, directory.ErrNotListed) {
+		return
+	}
 	if err != nil {
 		e.log.MailboxExpired("", 0, err)
-		return
 	}
 	for _, u := range users {
 		if ctx.Err() != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/remote"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/runner"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
 // drainTimeout is how long deliveries under way may go on after the signal to stop.
@@ -29,6 +30,7 @@ type builder struct {
 	spool string // the spool that is open
 	log   *maillog.Log
 	tls   *transport
+	users userdb.Opener
 
 	quotas  *local.Quotas
 	turns   *turns // of deliveries to users of the machine
@@ -41,12 +43,13 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	if c.Spool.Path != b.spool {
 		return runner.Settings{}, config.Errors{{File: b.path, Key: "spool.path", Msg: "changes at a restart only"}}
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), DropVerifiers: true, Log: b.log})
+	users, err := b.users.Open(c, directory.Options{DropVerifiers: true, Log: b.log})
 	if err != nil {
-		return runner.Settings{}, b.fault("users.file", err)
+		return runner.Settings{}, b.fault(userdb.Key(c), err)
 	}
 	ro := route.FromConfig(c)
-	ro.Users, ro.AliasError = directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}, b.log.AliasesRefused
+	ro.Aliases = userdb.Aliases(c, users)
+	ro.Users, ro.AliasError = directory.Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}, b.log.AliasesRefused
 	srs, err := openSRS(c)
 	if err != nil {
 		return runner.Settings{}, b.fault("srs.enabled", err)

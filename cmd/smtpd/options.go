@@ -18,6 +18,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
 	"github.com/posthouse-mail/posthouse/mta/verify"
 )
 
@@ -28,6 +29,7 @@ type builder struct {
 	first        *config.Config // the one whose sockets are open
 	log          *maillog.Log
 	queue        smtpd.Queue
+	users        userdb.Opener
 	conns        *guard.Conns
 	max, perHost int
 	handshakes   *guard.Turns
@@ -50,14 +52,14 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err := b.checkFixed(c); err != nil {
 		return smtpd.Options{}, err
 	}
-	users, err := directory.Open(c.Users.File, directory.Options{DomainAlias: c.DomainAliases(), MayBeAbsent: !c.UsersNeeded(), Scram: c.Users.Scram, NoScramPlus: !c.Users.ScramPlus, Program: c.Users.PasswordProgram(), Log: b.log})
+	users, err := b.users.Open(c, directory.Options{Log: b.log})
 	if err != nil {
-		return smtpd.Options{}, config.FileFault(b.path, "users.file", err)
+		return smtpd.Options{}, config.FileFault(b.path, userdb.Key(c), err)
 	}
 	helper := asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}
-	people := directory.Machine{File: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, Check: helper.Check}
+	people := directory.Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, Check: helper.Check}
 	ro := route.FromConfig(c)
-	ro.Users, ro.AliasError = people, b.log.AliasesRefused
+	ro.Users, ro.Aliases, ro.AliasError = people, userdb.Aliases(c, users), b.log.AliasesRefused
 	if c.SRS.Enabled {
 		switch srs, err := sign.OpenSRS(layout.SRSFile(c)); {
 		case err != nil:

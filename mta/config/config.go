@@ -80,7 +80,7 @@ type Domain struct {
 
 // Users is the table [users].
 type Users struct {
-	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|postgres|ldap"`
+	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|ldap"`
 	File          string        `toml:"file" default:"/etc/posthouse/users"`
 	Scram         string        `toml:"scram" default:"auto" oneof:"auto|always|never"`
 	ScramPlus     bool          `toml:"scram_plus" default:"true"`
@@ -95,9 +95,10 @@ type Checkpassword struct {
 
 // Postgres is the table [users.postgres].
 type Postgres struct {
-	URLFile string `toml:"url_file" off:""`
-	User    string `toml:"user" off:""`
-	Alias   string `toml:"alias" off:""`
+	URLFile string `toml:"url_file"`
+	User    string `toml:"user"`  // queries
+	Alias   string `toml:"alias"` // "" = there are none
+	List    string `toml:"list"`  // "" = nobody can tell
 }
 
 // Mailboxes is the table [mailboxes].

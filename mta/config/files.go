@@ -30,7 +30,8 @@ func (r *reader) checkFiles() {
 	if command := c.Users.Checkpassword.Command; len(command) > 0 && filepath.IsAbs(command[0]) {
 		r.programFile(r.root.get("users", "checkpassword", "command"), "users.checkpassword.command", command[0])
 	}
-	if n := r.usersNeeded(); n != nil {
+	r.checkDatabase()
+	if n := r.usersNeeded(); n != nil && !c.Users.InDatabase() {
 		r.secretFile(n, "users.file", c.Users.File)
 	}
 }

@@ -3,8 +3,6 @@ package directory
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -24,85 +22,26 @@ func (f *File) Authenticate(ctx context.Context, login, password string) (identi
 	if f.opt.Program != nil {
 		return f.ask(ctx, login, password)
 	}
-	if len(password) > MaxPassword || len(login) > mta.MaxPathLen || strings.ContainsRune(password, 0) {
+	if !f.possible(login, password) {
 		return "", mta.ErrCredentials
-	}
-	if _, err := f.parseLogin(login); err != nil {
-		return "", mta.ErrCredentials // the form of a login says nothing of who exists
 	}
 	f.refresh()
 	t := f.table.Load()
 	user, _ := f.findLogin(t, login)
-	may := user != nil && user.canLogin()
 	against := t.dummy
 	if user != nil && len(user.verifiers) > 0 {
 		against = user.verifiers
 	}
-	var key cacheKey
-	if may {
-		identity = user.Address.String()
-		if key = f.cache.key(identity, against, password); f.cache.has(key) {
-			return identity, nil
-		}
-	}
-	ok, err := f.check(ctx, against, password)
-	if err != nil {
-		return "", err
-	}
-	if !may || !ok {
-		return "", mta.ErrCredentials
-	}
-	f.cache.add(key)
-	return identity, nil
-}
-
-func (f *File) parseLogin(login string) (mta.Address, error) {
-	a, err := mta.ParseAddress(login)
-	if err != nil && f.opt.DefaultDomain != "" {
-		a, err = mta.ParseAddress(login + "@" + f.opt.DefaultDomain)
-	}
-	return a, err
+	return f.authenticate(ctx, user, against, password)
 }
 
 // findLogin returns the user of a login, nil if there is none, and the name under which it was looked for, which is the same
 // for all ways to write the login.
 func (f *File) findLogin(t *table, login string) (*User, string) {
-	prepared := prepareLogin(login)
-	forms := []string{login, prepared}
-	if prepared == login {
-		forms = forms[:1]
-	}
-	for _, form := range forms {
-		if a, err := f.parseLogin(form); err == nil {
-			if u := f.find(t, a); u != nil {
-				return u, f.key(u.Address).String()
-			}
+	for _, a := range f.loginForms(login) {
+		if u := f.find(t, a); u != nil {
+			return u, f.key(u.Address).String()
 		}
 	}
-	if a, err := f.parseLogin(prepared); err == nil {
-		return nil, f.key(a).String()
-	}
-	return nil, prepared
-}
-
-// check tries the verifiers in turn, one check of the bound for all of them. Empty passwords match nothing. A password is
-// taken as it comes first, as other programs made their verifiers of it, and then in the form in which we make ours.
-func (f *File) check(ctx context.Context, against []verifier, password string) (bool, error) {
-	select {
-	case f.checks <- struct{}{}:
-	default:
-		select {
-		case f.checks <- struct{}{}:
-		case <-ctx.Done():
-			return false, fmt.Errorf("wait for a password check: %w", ctx.Err())
-		}
-	}
-	defer func() { <-f.checks }()
-	prepared := preparePassword(password)
-	for _, v := range against {
-		if f.match(v, password) || prepared != password && v.scheme != Scram && f.match(v, prepared) {
-			return password != "", nil
-		}
-	}
-	return false, nil
+	return nil, f.loginName(login)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,8 +52,8 @@ type Options struct {
 // File is an open users file. It follows changes of the file: each call looks at it, at most once a second. It is safe for use
 // by many goroutines.
 type File struct {
+	passwords
 	path  string
-	opt   Options
 	table atomic.Pointer[table]
 
 	mu      sync.Mutex // guards the fields below; held while the file is read
@@ -62,25 +61,11 @@ type File struct {
 	seen    fingerprint
 	sum     [sha256.Size]byte
 	fault   string // last reported
-
-	checks chan struct{} // holds one element for each check under way
-	cache  *cache
-	match  func(verifier, string) bool // verifier.match; tests count its calls
 }
 
 // Open reads a users file. It refuses a file that others can read, or with any fault: the error says file:line: what.
 func Open(path string, opt Options) (*File, error) {
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
-	if opt.MaxChecks <= 0 && opt.Program != nil {
-		opt.MaxChecks = maxPrograms
-	}
-	if opt.MaxChecks <= 0 {
-		opt.MaxChecks = runtime.NumCPU()
-	}
-	f := &File{path: path, opt: opt, checks: make(chan struct{}, opt.MaxChecks), cache: newCache(opt.Now),
-		match: func(v verifier, password string) bool { return v.match(password) }}
+	f := &File{passwords: newPasswords(opt), path: path}
 	data, fp, err := f.read()
 	if err != nil {
 		return nil, err
@@ -89,7 +74,7 @@ func Open(path string, opt Options) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.checked, f.seen, f.sum = opt.Now(), fp, sha256.Sum256(data)
+	f.checked, f.seen, f.sum = f.opt.Now(), fp, sha256.Sum256(data)
 	f.table.Store(t)
 	return f, nil
 }
@@ -117,15 +102,6 @@ func (f *File) Users() int {
 }
 
 func (f *File) find(t *table, a mta.Address) *User { return t.users[f.key(a)] }
-
-// key is what a user is found by.
-func (f *File) key(a mta.Address) mta.Address {
-	a = fold(a)
-	if to, ok := f.opt.DomainAlias[a.Domain]; ok {
-		a.Domain = to
-	}
-	return a
-}
 
 // fingerprint is what changes when a file does. The zero value is that of no file.
 type fingerprint struct {

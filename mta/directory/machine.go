@@ -14,9 +14,9 @@ import (
 // Checker checks a password of a user of the machine: nil, mta.ErrCredentials, or a fault. asuser.Client has one.
 type Checker func(ctx context.Context, name, password string) error
 
-// Machine is a users file, and beside it the accounts of the machine as the users of some domains.
+// Machine is Users, and beside them the accounts of the machine as the users of some domains.
 type Machine struct {
-	*File
+	Users
 	Domains map[string]bool // whose users the accounts are; A-labels, lower case
 	MinUID  int             // accounts below it are nobody
 	Check   Checker         // nil: they cannot log in
@@ -30,7 +30,7 @@ func (m Machine) Lookup(ctx context.Context, a mta.Address) (User, error) {
 	if key := m.key(a); m.Domains[key.Domain] {
 		return m.account(mta.Address{Local: a.Local, Domain: key.Domain})
 	}
-	return m.File.Lookup(ctx, a)
+	return m.Users.Lookup(ctx, a)
 }
 
 // account finds the account that a local part names, as it is written or in lower case (passwd(5)).
@@ -68,7 +68,7 @@ func (m Machine) Find(login string) (name string, identity mta.Address, ok bool)
 
 // login says whether a login is of a domain whose users are the accounts. One without a domain is of the only such domain.
 func (m Machine) login(login string) (mta.Address, bool) {
-	if len(m.Domains) == 1 && m.opt.DefaultDomain == "" && !strings.Contains(login, "@") {
+	if len(m.Domains) == 1 && m.options().DefaultDomain == "" && !strings.Contains(login, "@") {
 		for name := range m.Domains {
 			login += "@" + name
 		}
@@ -81,27 +81,27 @@ func (m Machine) login(login string) (mta.Address, bool) {
 	return a, m.Domains[a.Domain]
 }
 
-// OffersScram is File.OffersScram. The accounts have no verifiers for SCRAM: where not all can use it, it is not offered.
+// OffersScram is Users.OffersScram. The accounts have no verifiers for SCRAM: where not all can use it, it is not offered.
 func (m Machine) OffersScram() (scram, plus bool) {
-	if len(m.Domains) > 0 && m.opt.Scram != ScramAlways {
+	if len(m.Domains) > 0 && m.options().Scram != ScramAlways {
 		return false, false
 	}
-	return m.File.OffersScram()
+	return m.Users.OffersScram()
 }
 
-// Scram is File.Scram; accounts have to use another mechanism.
+// Scram is Users.Scram; accounts have to use another mechanism.
 func (m Machine) Scram(ctx context.Context, login string) (identity string, v mta.ScramVerifier, err error) {
 	if _, ok := m.login(login); ok {
 		return "", v, mta.ErrTransition
 	}
-	return m.File.Scram(ctx, login)
+	return m.Users.Scram(ctx, login)
 }
 
-// Authenticate is File.Authenticate, and asks Check for the passwords of accounts.
+// Authenticate is Users.Authenticate, and asks Check for the passwords of accounts.
 func (m Machine) Authenticate(ctx context.Context, login, password string) (identity string, err error) {
 	name, a, ok := m.Find(login)
 	if !ok {
-		return m.File.Authenticate(ctx, login, password)
+		return m.Users.Authenticate(ctx, login, password)
 	}
 	if m.Check == nil || len(password) > MaxPassword {
 		return "", mta.ErrCredentials

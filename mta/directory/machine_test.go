@@ -22,7 +22,7 @@ func machine(t *testing.T, check directory.Checker) directory.Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return directory.Machine{File: f, Domains: map[string]bool{"unix.test": true}, MinUID: 1, Check: check}
+	return directory.Machine{Users: f, Domains: map[string]bool{"unix.test": true}, MinUID: 1, Check: check}
 }
 
 func TestAccountsOfTheMachineAreUsers(t *testing.T) {

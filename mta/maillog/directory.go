@@ -16,6 +16,17 @@ func (l *Log) UsersRefused(path string, err error) {
 	l.event(slog.LevelError, "users-refused", slog.String("path", path), slog.String("err", err.Error()))
 }
 
+// UsersAway: the users cannot be looked up; mail for them and logins are put off. It occurs once until they can again. Fields:
+// driver, err.
+func (l *Log) UsersAway(driver string, err error) {
+	l.event(slog.LevelError, "users-away", slog.String("driver", driver), slog.String("err", err.Error()))
+}
+
+// UsersBack: the users can be looked up again. Fields: driver.
+func (l *Log) UsersBack(driver string) {
+	l.event(slog.LevelInfo, "users-back", slog.String("driver", driver))
+}
+
 // CertificateReloaded: the certificate or its key has changed and is in force. Fields: path (of the certificate), expires.
 func (l *Log) CertificateReloaded(path string, expires time.Time) {
 	l.event(slog.LevelInfo, "certificate-reloaded", slog.String("path", path), slog.Time("expires", expires))

@@ -12,6 +12,7 @@ var journalNames = map[string]string{
 	"client":    "CLIENT",
 	"name":      "CLIENT_NAME",
 	"login":     "LOGIN",
+	"driver":    "DRIVER",
 	"helo":      "HELO",
 	"err":       "ERROR",
 	"path":      "PATH_NAME",

@@ -187,20 +187,3 @@ func readFile(path string) ([]byte, os.FileInfo, error) {
 	}
 	return b, info, err
 }
-
-// owner returns the address owner-LIST of a list, where there is an alias of that name: then reports on its members go
-// there, and not to those who write to the list (RFC 5321 3.9.2).
-func (f *aliasFile) owner(list mta.Address, d *domain) mta.Address {
-	if f.lookup(list) == nil {
-		base, _, ok := cutDelimiter(list, d)
-		if !ok || f.lookup(base) == nil {
-			return mta.Address{}
-		}
-		list = base
-	}
-	list.Local = "owner-" + list.Local
-	if f.lookup(list) == nil {
-		return mta.Address{}
-	}
-	return list
-}

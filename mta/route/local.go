@@ -24,9 +24,9 @@ func (r *Router) local(ctx context.Context, a mta.Address, d *domain) Decision {
 	if f.Kind != Alias {
 		return f.Decision
 	}
-	var owner mta.Address
-	if d.aliases != nil {
-		owner = d.aliases.owner(a, d)
+	owner, err := r.ownerOf(ctx, a, d)
+	if err != nil {
+		return lookupFailed(err)
 	}
 	dec := r.expand(ctx, a, f.targets, owner.IsNull())
 	if dec.Kind == Alias {
@@ -76,10 +76,11 @@ func (r *Router) returned(a mta.Address) found {
 
 // exact looks under one name: the aliases, then the users.
 func (r *Router) exact(ctx context.Context, a mta.Address, d *domain) found {
-	if d.aliases != nil {
-		if targets := d.aliases.lookup(a); targets != nil {
-			return found{Decision{Kind: Alias}, targets, "the aliases file " + d.Aliases}
-		}
+	switch targets, via, err := r.aliased(ctx, a, d); {
+	case err != nil:
+		return found{Decision: lookupFailed(err)}
+	case targets != nil:
+		return found{Decision{Kind: Alias}, targets, via}
 	}
 	u, err := r.opt.Users.Lookup(ctx, a)
 	switch {

@@ -91,10 +91,8 @@ func (o *owner) behind(ctx context.Context, a mta.Address, d *domain) ([]mta.Add
 
 // exact looks under one name; a user is known and leads nowhere else.
 func (o *owner) exact(ctx context.Context, a mta.Address, d *domain) (targets []mta.Address, known bool, err error) {
-	if d.aliases != nil {
-		if targets := d.aliases.lookup(a); targets != nil {
-			return targets, true, nil
-		}
+	if targets, _, err := o.r.aliased(ctx, a, d); targets != nil || err != nil {
+		return targets, err == nil, err
 	}
 	_, err = o.r.opt.Users.Lookup(ctx, a)
 	if errors.Is(err, mta.ErrUnknownUser) {

@@ -18,6 +18,12 @@ type Users interface {
 	Lookup(ctx context.Context, a mta.Address) (directory.User, error)
 }
 
+// Aliases are those that stand in no file. Targets are as in one, several between commas; there are none where there is no such
+// alias. An error means that nobody knows just now. The domain of the address it is asked for is in A-labels.
+type Aliases interface {
+	Alias(ctx context.Context, a mta.Address) (targets []string, err error)
+}
+
 // Returns are return addresses that were made here. sign.SRS is one: it says why a local part is none.
 type Returns interface {
 	Reverse(local string) (mta.Address, error)
@@ -54,6 +60,7 @@ type Options struct {
 	SmartHost  mta.Destination // the zero Destination: none
 	Quota      int64           // of a mailbox whose user has none of his own, octets; 0 = none
 	Users      Users
+	Aliases    Aliases         // of all domains, behind their files; nil: none
 	Returns    Returns         // finds the senders again of what was forwarded; nil: no sender is rewritten
 	Programs   map[string]bool // those that aliases may name
 	// AliasError is told that an aliases file has turned bad or cannot be read; the last good one stays in force. Once

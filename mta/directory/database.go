@@ -1,0 +1,205 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// Store is a place of users other than a file. An address is LOCAL@DOMAIN without any quotes, its domain in A-labels, letters of
+// ASCII in lower case. An error says that nobody can tell for the moment. It is safe for use by many goroutines.
+type Store interface {
+	// User returns what is known of a user; nil, nil where there is none.
+	User(ctx context.Context, address string) (Row, error)
+	// Alias returns the targets of an alias, each as in an aliases file; none where there is no such alias.
+	Alias(ctx context.Context, address string) ([]string, error)
+	// List calls with each user's address. ErrNotListed: the configuration does not say how.
+	List(ctx context.Context, each func(address string)) error
+}
+
+// ErrNotListed says that a Store has no list of all its users.
+var ErrNotListed = errors.New("no query for a list of all users")
+
+// ErrAway says that the place of the users cannot be asked for the moment.
+var ErrAway = errors.New("users cannot be looked up now")
+
+// queryTime bounds a question to a Store, the wait for its turn included: smtpd's clients wait for the answer.
+const queryTime = 5 * time.Second
+
+// Database is users in a Store. Each question is asked anew, so that a change is seen at once.
+type Database struct {
+	passwords
+	name  string // for the log and for errors
+	store Store
+
+	// Whom a question about somebody found last: nobody's passwords are checked at the same cost.
+	last atomic.Pointer[User]
+
+	mu   sync.Mutex // guards away
+	away bool       // the last question had no answer
+}
+
+// OpenDatabase asks nothing yet. The name is for the log and for errors, as "postgres" is.
+func OpenDatabase(name string, s Store, opt Options) *Database {
+	return &Database{passwords: newPasswords(opt), name: name, store: s}
+}
+
+// Lookup returns the user with an address; ErrUnknown if there is none. Any other error is temporary: ErrAway, or a row that
+// has a fault.
+func (d *Database) Lookup(ctx context.Context, a mta.Address) (User, error) {
+	u, err := d.find(ctx, a)
+	switch {
+	case err != nil:
+		return User{}, err
+	case u == nil:
+		return User{}, ErrUnknown
+	}
+	return *u, nil
+}
+
+// Recheck does nothing: each question is asked anew.
+func (d *Database) Recheck() {}
+
+// find is Lookup with nil for nobody.
+func (d *Database) find(ctx context.Context, a mta.Address) (*User, error) {
+	key := d.key(a)
+	row, err := ask(ctx, d, func(ctx context.Context) (Row, error) { return d.store.User(ctx, key.Local+"@"+key.Domain) })
+	if err != nil || row == nil {
+		return nil, err
+	}
+	u, err := row.user(key, d.opt.DropVerifiers)
+	if err != nil {
+		return nil, fmt.Errorf("%s: user %s: %w", d.name, key, err)
+	}
+	if u.canLogin() {
+		d.last.Store(u)
+	}
+	return u, nil
+}
+
+// Alias returns the targets of an alias of the database, each as in an aliases file; none where there is no such alias. An
+// error is temporary.
+func (d *Database) Alias(ctx context.Context, a mta.Address) ([]string, error) {
+	key := d.key(a)
+	return ask(ctx, d, func(ctx context.Context) ([]string, error) { return d.store.Alias(ctx, key.Local+"@"+key.Domain) })
+}
+
+// List returns the addresses of all users; ErrNotListed where the configuration does not say how.
+func (d *Database) List(ctx context.Context) (all []mta.Address, err error) {
+	err = d.store.List(ctx, func(address string) {
+		if a, err := unquoted(address); err == nil {
+			all = append(all, a)
+		}
+	})
+	if err != nil && !errors.Is(err, ErrNotListed) {
+		err = fmt.Errorf("%s: %w: %w", d.name, ErrAway, err)
+	}
+	return all, err
+}
+
+// ask bounds a question, and tells the log when answers stop and when they come again.
+func ask[T any](ctx context.Context, d *Database, question func(context.Context) (T, error)) (T, error) {
+	bound, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	answer, err := question(bound)
+	if err != nil && ctx.Err() != nil { // who asked is gone: it says nothing of the database
+		return answer, ctx.Err()
+	}
+	d.tell(err)
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %w", d.name, ErrAway, err)
+	}
+	return answer, err
+}
+
+func (d *Database) tell(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err != nil && !d.away:
+		d.opt.Log.UsersAway(d.name, err)
+	case err == nil && d.away:
+		d.opt.Log.UsersBack(d.name)
+	}
+	d.away = err != nil
+}
+
+// Authenticate is File.Authenticate.
+func (d *Database) Authenticate(ctx context.Context, login, password string) (identity string, err error) {
+	if d.opt.DropVerifiers {
+		return "", errDropped
+	}
+	if !d.possible(login, password) {
+		return "", mta.ErrCredentials
+	}
+	user, _, err := d.findLogin(ctx, login)
+	if err != nil {
+		return "", err
+	}
+	against := d.dummy()
+	if user != nil && len(user.verifiers) > 0 {
+		against = user.verifiers
+	}
+	return d.authenticate(ctx, user, against, password)
+}
+
+// findLogin is File.findLogin. Nobody costs as many questions as somebody whose login was written otherwise.
+func (d *Database) findLogin(ctx context.Context, login string) (*User, string, error) {
+	for _, a := range d.loginForms(login) {
+		u, err := d.find(ctx, a)
+		if err != nil {
+			return nil, "", err
+		}
+		if u != nil {
+			return u, d.key(u.Address).String(), nil
+		}
+	}
+	return nil, d.loginName(login), nil
+}
+
+// dummy is what a check of nobody's password works on.
+func (d *Database) dummy() []verifier {
+	if u := d.last.Load(); u != nil {
+		return u.verifiers
+	}
+	return commonest(nil)
+}
+
+// OffersScram is File.OffersScram. Whether each user has a verifier for SCRAM nobody can tell without a look at all of them:
+// ScramAuto offers none.
+func (d *Database) OffersScram() (scram, plus bool) {
+	if d.opt.DropVerifiers || d.opt.Scram != ScramAlways {
+		return false, false
+	}
+	return true, !d.opt.NoScramPlus
+}
+
+// Scram is File.Scram, but that the salts of nobody are another's after a restart.
+func (d *Database) Scram(ctx context.Context, login string) (identity string, v mta.ScramVerifier, err error) {
+	if d.opt.DropVerifiers {
+		return "", v, errDropped
+	}
+	user, name, err := d.findLogin(ctx, login)
+	if err != nil {
+		return "", v, err
+	}
+	form := scramForm{with: 1, rounds: scramRounds, salt: scramSalt}
+	if u := d.last.Load(); u != nil && u.scram != nil {
+		form.rounds, form.salt = u.scram.Iterations, len(u.scram.Salt)
+	}
+	nobody, _, err := form.nobody(d.cache.secret[:], name)
+	switch {
+	case err != nil:
+		return "", v, fmt.Errorf("salt: %w", err)
+	case user != nil && user.canLogin() && user.scram != nil:
+		return user.Address.String(), *user.scram, nil
+	case user != nil && user.canLogin():
+		return "", v, mta.ErrTransition
+	}
+	return "", nobody, nil
+}

@@ -1,0 +1,184 @@
+package userdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+)
+
+// Bounds on what a database may say.
+const (
+	maxURL    = 4 << 10   // octets of the file
+	maxAnswer = 1 << 20   // octets of a row
+	maxRows   = 10_000    // targets of an alias
+	maxUsers  = 5_000_000 // in a list
+)
+
+// Bounds on connections: each query is short, and who waits for a connection has the time of a query.
+const (
+	maxConns    = 8 // of one program
+	connectTime = 3 * time.Second
+	// After a connection was refused nobody tries again for so long: thousands of sessions may want to.
+	restTime = time.Second
+)
+
+// readURL reads a file with one line, a connection URL or a list of key=value, as libpq has them.
+func readURL(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	url := strings.TrimSpace(string(b))
+	if url == "" || len(url) > maxURL || strings.ContainsAny(url, "\r\n") {
+		return "", fmt.Errorf("%s: no URL; allowed: one line, as in postgres://posthouse@/mail?host=/run/postgresql", path)
+	}
+	return url, nil
+}
+
+// postgres is users in PostgreSQL.
+type postgres struct {
+	pool *pgxpool.Pool
+	sql  config.Postgres
+	rest atomic.Int64 // until when nobody connects, in Unix nanoseconds
+}
+
+// openPostgres connects to nothing yet.
+func openPostgres(url string, sql config.Postgres) (*postgres, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil { // the error shows the URL less its password
+		return nil, fmt.Errorf("%s: %w", sql.URLFile, err)
+	}
+	p := &postgres{sql: sql}
+	if !strings.Contains(url, "pool_max_conns") {
+		c.MaxConns = maxConns
+	}
+	c.ConnConfig.ConnectTimeout = connectTime
+	c.ConnConfig.MaxProtocolMessageBodyLen = maxAnswer
+	for name, value := range map[string]string{"application_name": "posthouse", "default_transaction_read_only": "on", "statement_timeout": "5000"} {
+		if _, given := c.ConnConfig.RuntimeParams[name]; !given {
+			c.ConnConfig.RuntimeParams[name] = value
+		}
+	}
+	c.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		if time.Now().UnixNano() < p.rest.Load() {
+			return errResting
+		}
+		return nil
+	}
+	p.pool, err = pgxpool.NewWithConfig(context.Background(), c)
+	return p, err
+}
+
+// User implements directory.Store.
+func (p *postgres) User(ctx context.Context, address string) (directory.Row, error) {
+	var row directory.Row
+	err := p.query(ctx, p.sql.User, []any{address}, func(names []string, values [][]byte) error {
+		if row != nil {
+			return errors.New("users.postgres.user finds two rows; one is wanted")
+		}
+		row = directory.Row{}
+		for i, name := range names {
+			if values[i] != nil {
+				row[name] = string(values[i])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return row, nil
+}
+
+// Alias implements directory.Store.
+func (p *postgres) Alias(ctx context.Context, address string) ([]string, error) {
+	if p.sql.Alias == "" {
+		return nil, nil
+	}
+	var all []string
+	err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {
+		if len(all) == maxRows {
+			return fmt.Errorf("users.postgres.alias finds more than %d rows", maxRows)
+		}
+		if values[0] != nil {
+			all = append(all, string(values[0]))
+		}
+		return nil
+	})
+	return all, err
+}
+
+// List implements directory.Store.
+func (p *postgres) List(ctx context.Context, each func(string)) error {
+	if p.sql.List == "" {
+		return directory.ErrNotListed
+	}
+	n := 0
+	return p.query(ctx, p.sql.List, nil, func(_ []string, values [][]byte) error {
+		if n++; n > maxUsers {
+			return fmt.Errorf("users.postgres.list finds more than %d rows", maxUsers)
+		}
+		each(string(values[0]))
+		return nil
+	})
+}
+
+// query has each row given to a function, values as text and nil for NULL. A connection that has died meanwhile, as all do
+// when the database is restarted, costs a second try and not a delay.
+func (p *postgres) query(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) error {
+	err := p.once(ctx, sql, args, each)
+	if err != nil && ctx.Err() == nil && lost(err) {
+		err = p.once(ctx, sql, args, each)
+	}
+	var refused *pgconn.ConnectError
+	if errors.As(err, &refused) && !errors.Is(err, errResting) {
+		p.rest.Store(time.Now().Add(restTime).UnixNano())
+	}
+	return err
+}
+
+var errResting = errors.New("it was away a moment ago")
+
+// lost says whether the connection had died before the query had an answer.
+func lost(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "57P01" || pg.Code == "57P02" // an administrator has ended it, or a crash
+	}
+	var refused *pgconn.ConnectError
+	return pgconn.SafeToRetry(err) && !errors.As(err, &refused)
+}
+
+func (p *postgres) once(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) error {
+	rows, err := p.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		if names == nil {
+			for _, f := range rows.FieldDescriptions() {
+				names = append(names, f.Name)
+			}
+		}
+		if len(names) == 0 {
+			return errors.New("a query without columns")
+		}
+		if err := each(names, rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

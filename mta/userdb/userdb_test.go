@@ -1,0 +1,220 @@
+package userdb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
+	"github.com/posthouse-mail/posthouse/mta/userdb"
+)
+
+// The passwords are "secret": crypt(3) made the one, we the other.
+const schema = `
+CREATE TABLE mailbox (address TEXT PRIMARY KEY, password TEXT, quota BIGINT, forward TEXT, send_as TEXT, disabled BOOLEAN DEFAULT false);
+CREATE TABLE alias (address TEXT, target TEXT);
+INSERT INTO mailbox VALUES
+ ('alice@here.test', '$6$rounds=1000$abcdefgh$nhYjN017qxiYztzyUpZtPnUQcnLy62KsunSLHNeLahp2EHPlAKmFFlrjEwSXGo2kgY5hR2.peKEg2VGUqIJJu1', 1000, NULL, 'team@here.test,@project.test', false),
+ ('bob@here.test', '{PLAIN}secret', NULL, 'bob@here.test,bob@far.test', '', false),
+ ('carol@here.test', '{PLAIN}secret', NULL, NULL, NULL, true),
+ ('dave@here.test', NULL, NULL, NULL, NULL, false),
+ ('o''brien";--@here.test', '{PLAIN}secret', NULL, NULL, NULL, false),
+ ('xn@xn--bcher-kva.test', '{PLAIN}secret', NULL, NULL, NULL, false),
+ ('bad@here.test', 'not a verifier', NULL, NULL, NULL, false),
+ ('worse@here.test', '{PLAIN}secret', -5, NULL, NULL, false);
+INSERT INTO alias VALUES ('team@here.test', 'alice'), ('team@here.test', 'bob@here.test, x@far.test'), ('empty@here.test', NULL);
+`
+
+var queries = config.Postgres{
+	User:  "SELECT * FROM mailbox WHERE address = $1",
+	Alias: "SELECT target FROM alias WHERE address = $1 ORDER BY target",
+	List:  "SELECT address FROM mailbox ORDER BY address",
+}
+
+// fresh is a configuration of users in a new database with the schema in it.
+func fresh(t *testing.T, s *mtatest.Postgres, name string) *config.Config {
+	t.Helper()
+	s.Use(t, name)
+	s.Exec(t, schema)
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(s.URL()+"\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	q := queries
+	q.URLFile = file
+	return &config.Config{Hostname: "here.test", Users: config.Users{Driver: "postgres", Postgres: q}}
+}
+
+func TestPostgres(t *testing.T) {
+	s := mtatest.StartPostgres(t)
+	t.Run("users", func(t *testing.T) { usersOfADatabase(t, s) })
+	t.Run("wrong queries", func(t *testing.T) { queriesThatAreWrong(t, s) })
+	t.Run("away", func(t *testing.T) { aDatabaseThatGoesAway(t, s) })
+}
+
+func addr(t *testing.T, s string) mta.Address {
+	t.Helper()
+	a, err := mta.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func usersOfADatabase(t *testing.T, s *mtatest.Postgres) {
+	ctx := context.Background()
+	o, c := &userdb.Opener{}, fresh(t, s, "users")
+	u, err := o.Open(c, directory.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []struct{ address, want string }{
+		{"Alice@HERE.test", "alice@here.test quota=1000 forward=[] send_as=[team@here.test @project.test] schemes=[SHA512-CRYPT]"},
+		{"bob@here.test", "bob@here.test quota=-1 forward=[bob@here.test bob@far.test] send_as=[] schemes=[PLAIN]"},
+		{"dave@here.test", "dave@here.test quota=-1 forward=[] send_as=[] schemes=[]"},
+		{`"o'brien\";--"@here.test`, `"o'brien\";--"@here.test quota=-1 forward=[] send_as=[] schemes=[PLAIN]`},
+		{"nobody@here.test", "no such user"},
+		{"%@here.test", "no such user"},
+		{"bad@here.test", "column password: neither {SCHEME}verifier"},
+		{"worse@here.test", "column quota: "},
+	} {
+		got := ""
+		if v, err := u.Lookup(ctx, addr(t, q.address)); err != nil {
+			got = err.Error()
+		} else {
+			got = fmt.Sprintf("%s quota=%d forward=%v send_as=%v schemes=%v", v.Address, v.Quota, v.Forward, v.SendAs, v.Schemes)
+		}
+		if !strings.Contains(got, q.want) {
+			t.Errorf("%s: got %s, want %s", q.address, got, q.want)
+		}
+	}
+	for _, q := range []struct{ login, password, want string }{
+		{"alice@here.test", "secret", "alice@here.test"},
+		{"ALICE@here.test", "secret", "alice@here.test"},
+		{"alice@here.test", "Secret", ""},
+		{"carol@here.test", "secret", ""},
+		{"dave@here.test", "", ""},
+		{"nobody@here.test", "secret", ""},
+		{"no address", "secret", ""},
+	} {
+		got, err := u.Authenticate(ctx, q.login, q.password)
+		if got != q.want || (err == nil) != (q.want != "") || err != nil && !errors.Is(err, mta.ErrCredentials) {
+			t.Errorf("%s with %q: got %q, %v", q.login, q.password, got, err)
+		}
+	}
+	aliases := userdb.Aliases(c, u)
+	for address, want := range map[string]string{"team@here.test": "[alice bob@here.test, x@far.test]", "empty@here.test": "[]", "alice@here.test": "[]"} {
+		if got, err := aliases.Alias(ctx, addr(t, address)); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("alias %s: got %v, %v, want %s", address, got, err, want)
+		}
+	}
+	all, err := o.All(ctx, c)
+	if len(all) != 6 || err == nil || strings.Count(err.Error(), "column") != 2 {
+		t.Errorf("got %d users and %v, want 6 and the faults of two", len(all), err)
+	}
+	// A change is seen at once.
+	s.Exec(t, "UPDATE mailbox SET disabled = true WHERE address = 'bob@here.test'")
+	if _, err := u.Authenticate(ctx, "bob@here.test", "secret"); !errors.Is(err, mta.ErrCredentials) {
+		t.Errorf("bob may log in still: %v", err)
+	}
+}
+
+// What a query may not do, and answers that are none.
+func queriesThatAreWrong(t *testing.T, s *mtatest.Postgres) {
+	ctx, c := context.Background(), fresh(t, s, "wrong")
+	for _, q := range []struct{ query, want string }{
+		{"UPDATE mailbox SET quota = 7 WHERE address = $1 RETURNING address", "read"},
+		{"SELECT * FROM mailbox WHERE address LIKE '%' OR address = $1", "two rows"},
+		{"SELECT 'carol@here.test' AS address, '{PLAIN}x' AS password WHERE $1 <> ''", "not whom the query was for"},
+		{"SELECT shell FROM mailbox WHERE address = $1", "shell"},
+		{"SELECT 'x' AS shell WHERE $1 <> ''", "unknown column \"shell\""},
+		{"SELECT REPLACE(HEX, '0', 'xxxxxxxxxx') AS forward FROM (SELECT '" + strings.Repeat("0", 4000) + "' AS HEX) AS a WHERE $1 <> ''", "longer than"},
+		{"SELECT '{PLAIN}a' || chr(10) || 'b' AS password WHERE $1 <> ''", ""},
+	} {
+		c.Users.Postgres.User = q.query
+		u, err := new(userdb.Opener).Open(c, directory.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch _, err = u.Lookup(ctx, addr(t, "alice@here.test")); {
+		case err == nil, errors.Is(err, directory.ErrUnknown):
+			t.Errorf("%.80s: got %v, want a fault", q.query, err)
+		case !strings.Contains(err.Error(), q.want) || strings.Contains(err.Error(), "secret"):
+			t.Errorf("%.80s: got %v, want %q in it", q.query, err, q.want)
+		}
+	}
+}
+
+// journal keeps the log.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) count(event string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.b.String(), "event="+event+" ")
+}
+
+// A database that is away says nothing of who exists, and is found again.
+func aDatabaseThatGoesAway(t *testing.T, s *mtatest.Postgres) {
+	log := &journal{}
+	u, err := new(userdb.Opener).Open(fresh(t, s, "away"), directory.Options{Log: maillog.New(maillog.NewText(log, slog.LevelInfo))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, alice := context.Background(), addr(t, "alice@here.test")
+	if _, err := u.Lookup(ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	for range 3 {
+		if _, err := u.Lookup(ctx, alice); !errors.Is(err, directory.ErrAway) {
+			t.Errorf("got %v, want ErrAway", err)
+		}
+	}
+	if _, err := u.Authenticate(ctx, "alice@here.test", "secret"); !errors.Is(err, directory.ErrAway) {
+		t.Errorf("a login: got %v, want ErrAway", err)
+	}
+	s.Start(t)
+	eventually(t, func() error { _, err := u.Lookup(ctx, alice); return err })
+	if away, back := log.count("users-away"), log.count("users-back"); away != 1 || back != 1 {
+		t.Errorf("users-away %d times and users-back %d, want once", away, back)
+	}
+	// Who asks and does not wait for the answer says nothing of the database.
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := u.Lookup(gone, alice); !errors.Is(err, context.Canceled) || log.count("users-away") != 1 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func eventually(t *testing.T, ok func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = ok(); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
