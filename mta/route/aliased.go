@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/posthouse-mail/posthouse/mta"
 )
@@ -12,6 +13,9 @@ import (
 func (r *Router) aliased(ctx context.Context, a mta.Address, d *domain) (targets []mta.Address, via string, err error) {
 	if d.aliases != nil {
 		if targets := d.aliases.lookup(a); targets != nil {
+			if i := slices.IndexFunc(targets, func(t mta.Address) bool { return t.Domain == faultDomain }); i >= 0 {
+				return nil, "", fmt.Errorf("alias %s: %s", a, targets[i].Local)
+			}
 			return targets, "the aliases file " + d.Aliases, nil
 		}
 	}

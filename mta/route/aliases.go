@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,25 +25,30 @@ const (
 	settled = time.Second
 )
 
-// aliasFile is a table that follows its file. A change for the worse leaves the old table in force.
+// aliasFile is a table that follows its file. A change for the worse leaves the old table in force. A file that it includes may
+// be somebody else's: a fault there concerns the aliases that include it alone, and leaves what was in it before in force.
 type aliasFile struct {
 	path   string
 	now    func() time.Time
 	report func(error)
 	table  atomic.Pointer[aliasTable]
 
-	mu       sync.Mutex             // guards what follows
-	info     os.FileInfo            // nil: to be read again
-	included map[string]os.FileInfo // ... by path
+	mu       sync.Mutex               // guards what follows
+	info     os.FileInfo              // nil: to be read again
+	included map[string]os.FileInfo   // ... by path
+	lists    map[string][]mta.Address // what was in them when they were good last
+	absent   map[string]bool          // those that were not there
 	next     time.Time
 	fault    string // what was reported last
 }
 
 func openAliases(path string, now func() time.Time, report func(error)) (*aliasFile, error) {
 	f := &aliasFile{path: path, now: now, report: report}
-	if err := f.load(); err != nil {
+	lame, err := f.load()
+	if err != nil {
 		return nil, err
 	}
+	f.tell(lame, nil)
 	f.next = now().Add(checkEvery)
 	return f, nil
 }
@@ -66,15 +72,27 @@ func (f *aliasFile) refresh() {
 	if err == nil && (!changed || f.beingWritten()) {
 		return
 	}
+	var lame error
 	if err == nil {
-		err = f.load()
+		lame, err = f.load()
+	}
+	f.tell(lame, err)
+}
+
+// tell reports what is wrong, once: of included files, or of all.
+func (f *aliasFile) tell(lame, err error) {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("aliases changed, the old ones stay in force: %w", err)
+	case lame != nil:
+		err = fmt.Errorf("%s includes files with faults; mail to those aliases goes where it went before, or waits: %w", f.path, lame)
 	}
 	fault := ""
 	if err != nil {
 		fault = err.Error()
 	}
 	if fault != "" && fault != f.fault {
-		f.report(fmt.Errorf("aliases changed, the old ones stay in force: %w", err))
+		f.report(err)
 	}
 	f.fault = fault
 }
@@ -86,36 +104,57 @@ func (f *aliasFile) recheck() {
 	f.next = time.Time{}
 }
 
-// load reads the file, and what it includes, and puts it in force if it is good. Good or bad, it is not read again until
-// one of them changes.
-func (f *aliasFile) load() error {
-	f.info, f.included = nil, map[string]os.FileInfo{}
+// load reads the file, and what it includes, and puts it in force if it is good; lame is what is wrong with included files.
+// Good or bad, it is not read again until one of them changes.
+func (f *aliasFile) load() (lame, err error) {
+	f.info, f.included, f.absent = nil, map[string]os.FileInfo{}, map[string]bool{}
 	b, info, err := readFile(f.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f.info = f.old(info)
-	t, err := parseAliases(f.path, b, f.include)
+	lists, faults := map[string][]mta.Address{}, map[string]error{}
+	t, err := parseAliases(f.path, b, func(path string) ([]mta.Address, error) {
+		if !filepath.IsAbs(path) {
+			return nil, fmt.Errorf(":include:%s: want a path from / on", path)
+		}
+		if _, again := f.included[path]; !again && len(f.included) == maxIncludes {
+			return nil, fmt.Errorf("more than %d included files", maxIncludes)
+		}
+		list, err := f.include(path)
+		if err != nil {
+			faults[path] = err
+			if list = f.lists[path]; list == nil {
+				return []mta.Address{faulty(err)}, nil
+			}
+		}
+		lists[path] = list
+		return list, nil
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	f.lists = lists
 	f.table.Store(&t)
-	return nil
+	for _, path := range slices.Sorted(maps.Keys(faults)) {
+		lame = errors.Join(lame, faults[path])
+	}
+	return lame, nil
 }
+
+// faulty stands among the targets of an alias for a file that cannot be included.
+func faulty(err error) mta.Address { return mta.Address{Local: err.Error(), Domain: faultDomain} }
+
+// faultDomain is no domain's name.
+const faultDomain = "!"
 
 // maxIncludes bounds the files that one aliases file includes.
 const maxIncludes = 1000
 
 // include reads an included file. It is looked at for changes as the file itself is.
 func (f *aliasFile) include(path string) ([]mta.Address, error) {
-	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf(":include:%s: want a path from / on", path)
-	}
-	if _, again := f.included[path]; !again && len(f.included) == maxIncludes {
-		return nil, fmt.Errorf("more than %d included files", maxIncludes)
-	}
 	b, info, err := readFile(path)
-	f.included[path] = f.old(info)
+	f.included[path], f.absent[path] = f.old(info), errors.Is(err, fs.ErrNotExist)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +180,9 @@ func (f *aliasFile) changed() (bool, error) {
 	}
 	for path, before := range f.included {
 		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) && f.absent[path] {
+			continue
+		}
 		if err != nil || !same(info, before) {
 			return true, nil
 		}

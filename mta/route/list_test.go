@@ -206,6 +206,58 @@ func TestChangedIncludeIsSeen(t *testing.T) {
 	}
 }
 
+// TestAFaultyIncludeHoldsUpItsAliasAlone: the file may be a user's, who must not keep the mail system from starting.
+func TestAFaultyIncludeHoldsUpItsAliasAlone(t *testing.T) {
+	for _, text := range []string{"|garbage\n", "no address, at all\n", ""} {
+		o := options(t)
+		list := filepath.Join(t.TempDir(), "list")
+		if text != "" {
+			if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file := write(t, "list: alice, :include:"+list+"\nother: alice\n")
+		o.Domains[1].Aliases = file
+		now := time.Now().Add(time.Hour)
+		o.Now = func() time.Time { return now }
+		reports := 0
+		o.AliasError = func(error) { reports++ }
+		r, err := route.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(local, want string) {
+			t.Helper()
+			if got := show(r.Route(t.Context(), addr(local+"@example.test"))); !strings.HasPrefix(got, want) {
+				t.Errorf("%q: %s: got %s, want %s", text, local, got, want)
+			}
+		}
+		want("list", "deferred 451")
+		want("other", "mailbox alice@example.test")
+		if acc := r.Accept(t.Context(), addr("list@example.test")); !acc.Reply.Temporary() {
+			t.Errorf("%q: smtpd says %v", text, acc.Reply)
+		}
+		if faults := r.Check(t.Context()); len(faults) == 0 || !strings.Contains(strings.Join(faults, " "), list) {
+			t.Errorf("%q: the check says %q", text, faults)
+		}
+		// What the operator changes counts all the same, and so does a mended list.
+		now = now.Add(2 * time.Second)
+		whole := write(t, "list: alice, :include:"+list+"\nother: alice\nmore: alice\n")
+		if err := os.Rename(whole, file); err != nil {
+			t.Fatal(err)
+		}
+		want("more", "mailbox alice@example.test")
+		if reports != 1 {
+			t.Errorf("%q: got %d reports, want 1", text, reports)
+		}
+		if err := os.WriteFile(list, []byte("x@far.test\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(2 * time.Second)
+		want("list", "alias [alice@example.test")
+	}
+}
+
 // TestWhoIsNewIsNoStranger: smtpd has accepted him, and may have looked later than queue-runner.
 func TestWhoIsNewIsNoStranger(t *testing.T) {
 	o := options(t)
