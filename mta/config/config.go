@@ -80,12 +80,13 @@ type Domain struct {
 
 // Users is the table [users].
 type Users struct {
-	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite|ldap"`
+	Driver        string        `toml:"driver" default:"file" oneof:"file|sqlite|postgres|ldap|checkpassword" unbuilt:"sqlite"`
 	File          string        `toml:"file" default:"/etc/posthouse/users"`
 	Scram         string        `toml:"scram" default:"auto" oneof:"auto|always|never"`
 	ScramPlus     bool          `toml:"scram_plus" default:"true"`
 	Checkpassword Checkpassword `toml:"checkpassword"`
 	Postgres      Postgres      `toml:"postgres"`
+	LDAP          LDAP          `toml:"ldap"`
 }
 
 // Checkpassword is the table [users.checkpassword].
@@ -99,6 +100,24 @@ type Postgres struct {
 	User    string `toml:"user"`  // queries
 	Alias   string `toml:"alias"` // "" = there are none
 	List    string `toml:"list"`  // "" = nobody can tell
+}
+
+// LDAP is the table [users.ldap].
+type LDAP struct {
+	URLFile  string `toml:"url_file"`
+	StartTLS bool   `toml:"starttls" default:"true"`
+	Base     string `toml:"base"`
+	User     string `toml:"user"`  // filters
+	Alias    string `toml:"alias"` // "" = there are none
+	List     string `toml:"list"`  // "" = nobody can tell
+
+	Target   string `toml:"target" default:"mail"` // attributes
+	Address  string `toml:"address" default:"mail"`
+	Password string `toml:"password"` // "" = the server checks passwords
+	Quota    string `toml:"quota"`
+	Forward  string `toml:"forward"`
+	SendAs   string `toml:"send_as"`
+	Disabled string `toml:"disabled"`
 }
 
 // Mailboxes is the table [mailboxes].

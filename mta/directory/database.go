@@ -22,6 +22,19 @@ type Store interface {
 	List(ctx context.Context, each func(address string)) error
 }
 
+// Verifier is a Store that may check passwords itself, as a server does that shows nobody its verifiers.
+type Verifier interface {
+	Store
+	// Verifies says whether it does.
+	Verifies() bool
+	// Verify says whether a password is that of a user whose row User has returned: nil, mta.ErrCredentials, or that nobody can
+	// tell for the moment. A nil row is nobody, of whom it takes as long to say so.
+	Verify(ctx context.Context, r Row, password string) error
+}
+
+// ErrFault is in the error of a Store that has been asked and has an answer, but one with a fault: somebody else's may have none.
+var ErrFault = errors.New("fault in the answer")
+
 // ErrNotListed says that a Store has no list of all its users.
 var ErrNotListed = errors.New("no query for a list of all users")
 
@@ -36,6 +49,7 @@ type Database struct {
 	passwords
 	name  string // for the log and for errors
 	store Store
+	check Verifier // nil: the rows have the verifiers
 
 	// Whom a question about somebody found last: nobody's passwords are checked at the same cost.
 	last atomic.Pointer[User]
@@ -46,7 +60,11 @@ type Database struct {
 
 // OpenDatabase asks nothing yet. The name is for the log and for errors, as "postgres" is.
 func OpenDatabase(name string, s Store, opt Options) *Database {
-	return &Database{passwords: newPasswords(opt), name: name, store: s}
+	d := &Database{passwords: newPasswords(opt), name: name, store: s}
+	if v, ok := s.(Verifier); ok && v.Verifies() {
+		d.check = v
+	}
+	return d
 }
 
 // Lookup returns the user with an address; ErrUnknown if there is none. Any other error is temporary: ErrAway, or a row that
@@ -76,7 +94,10 @@ func (d *Database) find(ctx context.Context, a mta.Address) (*User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: user %s: %w", d.name, key, err)
 	}
-	if u.canLogin() {
+	if d.check != nil && !d.opt.DropVerifiers {
+		u.elsewhere = row
+	}
+	if len(u.verifiers) > 0 && !u.Disabled {
 		d.last.Store(u)
 	}
 	return u, nil
@@ -110,6 +131,10 @@ func ask[T any](ctx context.Context, d *Database, question func(context.Context)
 	if err != nil && ctx.Err() != nil { // who asked is gone: it says nothing of the database
 		return answer, ctx.Err()
 	}
+	if errors.Is(err, ErrFault) {
+		d.tell(nil)
+		return answer, fmt.Errorf("%s: %w", d.name, err)
+	}
 	d.tell(err)
 	if err != nil {
 		err = fmt.Errorf("%s: %w: %w", d.name, ErrAway, err)
@@ -141,11 +166,44 @@ func (d *Database) Authenticate(ctx context.Context, login, password string) (id
 	if err != nil {
 		return "", err
 	}
+	if d.check != nil {
+		return d.verify(ctx, user, password)
+	}
 	against := d.dummy()
 	if user != nil && len(user.verifiers) > 0 {
 		against = user.verifiers
 	}
 	return d.authenticate(ctx, user, against, password)
+}
+
+// verify has the Store check a password. A success is remembered as File.Authenticate's are.
+func (d *Database) verify(ctx context.Context, user *User, password string) (identity string, err error) {
+	may := user != nil && user.canLogin()
+	var row Row
+	var key cacheKey
+	if may {
+		identity, row = user.Address.String(), user.elsewhere
+		if key = d.cache.key(identity, row.version(), password); d.cache.has(key) {
+			return identity, nil
+		}
+	}
+	refused, err := ask(ctx, d, func(ctx context.Context) (bool, error) {
+		err := d.check.Verify(ctx, row, password)
+		if errors.Is(err, mta.ErrCredentials) {
+			return true, nil
+		}
+		return false, err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case refused || !may:
+		return "", mta.ErrCredentials
+	}
+	if row[OwnVersion] != "" {
+		d.cache.add(key)
+	}
+	return identity, nil
 }
 
 // findLogin is File.findLogin. Nobody costs as many questions as somebody whose login was written otherwise.

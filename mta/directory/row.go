@@ -14,8 +14,18 @@ import (
 
 // Row is what a Store knows of a user, by names that are those of the users file's keys: quota, forward, send_as, disabled,
 // host; password has the verifiers, between blanks; address is for the spelling. What is not there is as if it were empty.
-// An error of user never holds a verifier.
+// An error of user never holds a verifier. Names that begin with OwnPrefix are for the Store.
 type Row map[string]string
+
+// OwnPrefix begins the names of what a Store's rows have for itself; OwnVersion is what changes with the password, if
+// the Store checks passwords: where there is none, no success is remembered.
+const (
+	OwnPrefix  = "."
+	OwnVersion = OwnPrefix + "version"
+)
+
+// version stands for the verifiers, where the Store keeps them to itself: a success counts no longer when it has changed.
+func (r Row) version() []verifier { return []verifier{{scheme: OwnVersion, text: r[OwnVersion]}} }
 
 // crypts are the schemes of verifiers that crypt(3) tells apart by how they begin.
 var crypts = []struct{ prefix, scheme string }{
@@ -26,6 +36,9 @@ var crypts = []struct{ prefix, scheme string }{
 func (r Row) user(key mta.Address, drop bool) (*User, error) {
 	u := &User{Address: key, Quota: -1}
 	for _, name := range slices.Sorted(maps.Keys(r)) {
+		if strings.HasPrefix(name, OwnPrefix) {
+			continue
+		}
 		value := strings.Trim(r[name], " \t")
 		err := sane(value)
 		if err == nil {

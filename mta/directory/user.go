@@ -29,11 +29,12 @@ type User struct {
 	Schemes []string
 
 	verifiers []verifier         // what a password is checked against
+	elsewhere Row                // what a Verifier checks a password by; nil: there is none
 	scram     *mta.ScramVerifier // nil: none
 	line      int
 }
 
-func (u *User) canLogin() bool { return !u.Disabled && len(u.verifiers) > 0 }
+func (u *User) canLogin() bool { return !u.Disabled && (len(u.verifiers) > 0 || u.elsewhere != nil) }
 
 // MaySendAs says whether the user may use the sender: the own address, or one that SendAs allows.
 func (u *User) MaySendAs(sender mta.Address) bool {
@@ -50,6 +51,9 @@ func (u *User) MaySendAs(sender mta.Address) bool {
 	}
 	return false
 }
+
+// Same says whether two addresses are one user's.
+func Same(a, b mta.Address) bool { return fold(a) == fold(b) }
 
 // fold is the key under which an address is found: ASCII letters of the local part in lower case, the domain in A-labels.
 func fold(a mta.Address) mta.Address {

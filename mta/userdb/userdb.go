@@ -40,6 +40,8 @@ func Key(c *config.Config) string {
 	switch c.Users.Driver {
 	case "postgres":
 		return "users.postgres.url_file"
+	case "ldap":
+		return "users.ldap.url_file"
 	}
 	return "users.file"
 }
@@ -59,6 +61,12 @@ func (o *Opener) open(c *config.Config) (directory.Store, error) {
 		return o.reuse(fmt.Sprintf("postgres %q %+v", url, u.Postgres), func() (directory.Store, error) {
 			return openPostgres(url, u.Postgres)
 		})
+	case "ldap":
+		text, err := readAccess(u.LDAP.URLFile)
+		if err != nil {
+			return nil, err
+		}
+		return o.reuse(fmt.Sprintf("ldap %q %+v", text, u.LDAP), func() (directory.Store, error) { return openLDAP(text, u.LDAP) })
 	}
 	return nil, fmt.Errorf("users.driver %q is not known", u.Driver)
 }
@@ -76,7 +84,7 @@ func (o *Opener) reuse(key string, open func() (directory.Store, error)) (direct
 
 // Aliases are those of a database; nil where the users are in a file, or no query asks for any.
 func Aliases(c *config.Config, u directory.Users) directory.Aliases {
-	if d, ok := u.(*directory.Database); ok && c.Users.Postgres.Alias != "" {
+	if d, ok := u.(*directory.Database); ok && (c.Users.Driver == "postgres" && c.Users.Postgres.Alias != "" || c.Users.Driver == "ldap" && c.Users.LDAP.Alias != "") {
 		return d
 	}
 	return nil
