@@ -24,9 +24,8 @@ type machine struct {
 	disk    *simdisk.Disk
 	rng     *rand.Rand
 	p       person
-	folder  string // a folder of the mailbox that is there before
-	crashed bool   // the power is gone
-	killed  bool   // the process is
+	crashed bool // the power is gone
+	killed  bool // the process is
 	steps   []*step
 	reader  bool // a reader is at work
 	lost    int  // so many answers reach nobody
