@@ -85,7 +85,7 @@ func (p *postgres) User(ctx context.Context, address string) (directory.Row, err
 	var row directory.Row
 	err := p.query(ctx, p.sql.User, []any{address}, func(names []string, values [][]byte) error {
 		if row != nil {
-			return errors.New("users.postgres.user finds two rows; one is wanted")
+			return fmt.Errorf("%w: users.postgres.user finds two rows for %s; one is wanted", directory.ErrFault, address)
 		}
 		row = directory.Row{}
 		for i, name := range names {
@@ -109,7 +109,7 @@ func (p *postgres) Alias(ctx context.Context, address string) ([]string, error) 
 	var all []string
 	err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {
 		if len(all) == maxRows {
-			return fmt.Errorf("users.postgres.alias finds more than %d rows", maxRows)
+			return fmt.Errorf("%w: users.postgres.alias finds more than %d rows for %s", directory.ErrFault, maxRows, address)
 		}
 		if values[0] != nil {
 			all = append(all, string(values[0]))
