@@ -34,11 +34,13 @@ type Decision struct {
 	Program string    // the name of its table in [programs]
 	Reply   mta.Reply // what the sender may be told
 	Cause   error     // local detail, for the log alone
+	Open    bool      // of a Deferred: it may be an alias; only Route can tell, later
 }
 
 // Member is one final recipient of an alias. Its decision is a Mailbox, a Remote, a Program or a Discard, or a Refused or Deferred
-// that concerns it alone: the other members get the message all the same. It must not be routed through Route again,
-// which would expand it again; Final decides on it at a later attempt.
+// that concerns it alone: the other members get the message all the same. One that may be an alias is not among them: the alias
+// that names it waits. A Member must not be routed through Route again, which would expand it again; Final decides on it at a
+// later attempt.
 type Member struct {
 	Address mta.Address
 	Decision
@@ -64,7 +66,7 @@ func unknownUser() Decision { return refused(550, "5.1.1", "no such user here") 
 
 // lookupFailed is for a directory that does not answer.
 func lookupFailed(cause error) Decision {
-	return Decision{Kind: Deferred, Reply: mta.Reply{Code: 451, Enhanced: "4.3.0", Text: "recipient lookup failed, try again later"}, Cause: cause}
+	return Decision{Kind: Deferred, Reply: mta.Reply{Code: 451, Enhanced: "4.3.0", Text: "recipient lookup failed, try again later"}, Cause: cause, Open: true}
 }
 
 // misconfigured is for what the operator has to mend: mail waits for it.

@@ -35,11 +35,17 @@ type box struct {
 	folder string
 }
 
-// expand flattens an alias. A loop, and an alias beyond the bounds, is the operator's to mend: the whole alias waits. If
-// only one mailbox comes of it, that is the decision where short is set: with an owner it is a list all the same.
+// errUndecided: of a target nobody can tell for the moment what it is. As a member it would be taken for a mailbox later.
+var errUndecided = errors.New("one of its targets cannot be looked up")
+
+// expand flattens an alias. A loop, and an alias beyond the bounds, is the operator's to mend: the whole alias waits, and so it
+// does while one of its targets cannot be looked up, which may be an alias, or forward. If only one mailbox comes of it, that is the decision where short is set: with an owner it is a list all the same.
 func (r *Router) expand(ctx context.Context, a mta.Address, targets []mta.Address, short bool) Decision {
 	x := &expansion{r: r, seen: map[mta.Address]bool{}, boxes: map[box]bool{}}
-	if err := x.add(ctx, a, targets); err != nil {
+	switch err := x.add(ctx, a, targets); {
+	case errors.Is(err, errUndecided):
+		return lookupFailed(fmt.Errorf("alias %s: %w", a, err))
+	case err != nil:
 		return misconfigured(fmt.Errorf("alias %s: %w", a, err))
 	}
 	if short && len(x.members) == 1 && x.members[0].Kind != Remote {
@@ -111,8 +117,11 @@ func (x *expansion) target(ctx context.Context, t mta.Address) error {
 		return x.member(t, x.r.outward(ctx, t, d))
 	}
 	f := x.r.find(ctx, t, d)
-	if f.Kind == Alias {
+	switch f.Kind {
+	case Alias:
 		return x.add(ctx, t, f.targets)
+	case Deferred:
+		return fmt.Errorf("%w: %s: %w", errUndecided, t, f.Cause)
 	}
 	return x.member(t, f.Decision)
 }

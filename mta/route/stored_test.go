@@ -75,3 +75,22 @@ func TestAliasesOfADatabase(t *testing.T) {
 		t.Errorf("smtpd says %v of whom nobody can look up now", acc.Reply)
 	}
 }
+
+// Of whom nobody can tell whether it is an alias must not become a member: what is looked up for a member later is its mailbox alone,
+// and an alias has none.
+func TestMembersThatCannotBeLookedUpHoldUpTheAlias(t *testing.T) {
+	down := "!"
+	for what, member := range map[string]string{"an alias": "away@here.test", "a user": "down@here.test", "behind a delimiter": "away+x@here.test", "an included file": "lame@here.test"} {
+		r, err := route.New(route.Options{
+			Hostname: "host.test",
+			Domains:  []route.Domain{{Name: "here.test", Delimiter: "+", Aliases: write(t, "team: bob, "+member+"\nlame: :include:/nonexistent/list\n")}, {Name: "host.test"}},
+			Users:    users{"bob@here.test": "", "down@here.test": down}, Aliases: stored{},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := r.Route(context.Background(), addr("team@here.test")); d.Kind != route.Deferred || d.Reply.Code != 451 || !d.Open || d.Cause == nil {
+			t.Errorf("%s: got %v %v (%v) with %v, want all to wait", what, d.Kind, d.Reply, d.Cause, d.Members)
+		}
+	}
+}

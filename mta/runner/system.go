@@ -47,7 +47,12 @@ func (v *visit) system(i int, d route.Decision) {
 		err := fmt.Errorf("deliver-local names targets of a %s", target.Kind)
 		v.conclude(i, mta.Outcome{Code: 451, Enhanced: "4.3.5", Text: "the recipient's account is not in order at the moment", Cause: err}, byLocal)
 	default:
-		v.expand(i, v.fullAddress(r), route.Decision{Kind: route.Alias, Members: v.wanted(r, d, targets), System: d.System})
+		members, waits := v.wanted(r, d, targets)
+		if waits != nil {
+			v.conclude(i, own(mta.Deferred, *waits), byLocal)
+			return
+		}
+		v.expand(i, v.fullAddress(r), route.Decision{Kind: route.Alias, Members: members, System: d.System})
 	}
 }
 
@@ -69,8 +74,9 @@ func (v *visit) hand(i int, d route.Decision, target asuser.Target) (mta.Outcome
 	return v.set.System.Deliver(v.ctx, SystemRequest{Request: req, User: d.System, Program: d.Program, Extension: d.Folder, Target: target})
 }
 
-// wanted are the members that a user's ~/.forward names.
-func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target) (members []route.Member) {
+// wanted are the members that a user's ~/.forward names; waits says that one of them cannot be looked up now: it may be an
+// alias, which it could not be as a member.
+func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target) (members []route.Member, waits *route.Decision) {
 	for _, t := range targets {
 		if t.Kind == asuser.ToNothing {
 			members = append(members, route.Member{Address: r.Address, Decision: route.Decision{Kind: route.Discard}})
@@ -85,6 +91,9 @@ func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target)
 			continue // System has looked at it
 		}
 		to := v.set.Router.Route(v.ctx, a)
+		if to.Open {
+			return nil, &to
+		}
 		if to.Kind == route.Alias {
 			members = append(members, to.Members...)
 			continue
@@ -96,7 +105,7 @@ func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target)
 		}
 		members = append(members, route.Member{Address: a, Decision: to})
 	}
-	return members
+	return members, nil
 }
 
 // parseTarget reads Recipient.Target.

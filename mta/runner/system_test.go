@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,46 @@ func TestUsersOfTheMachineGetTheirMail(t *testing.T) {
 			t.Errorf("%d reports went out", n)
 		}
 	})
+}
+
+// An alias that cannot be looked up for a moment is one later on: it gets no mailbox, and nothing bounces.
+func TestForwardsToAnAliasThatCannotBeLookedUpNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		r := &blind{unix: unix{w.router}}
+		r.away.Store(true)
+		w.set.Router = r
+		a.forwards["bob"] = targets("mailbox", "address list@unix.test")
+		w.begin()
+		w.send("x@far.test", "bob@unix.test")
+		w.until("tried", time.Minute, func() bool { return len(w.log.named("deferred")) == 1 })
+		if got := a.delivered(); len(got) != 0 {
+			t.Errorf("got %q while it is away", got)
+		}
+		r.away.Store(false)
+		w.until("finished", 2*time.Hour, w.idle)
+		w.close()
+		if got, want := a.delivered(), []string{"archive", "bob mailbox"}; !slices.Contains(got, want[0]) || !slices.Contains(got, want[1]) {
+			t.Errorf("got %q, want %q among them", got, want)
+		}
+		if n := len(w.remote.recipients()); n != 0 {
+			t.Errorf("%d reports went out", n)
+		}
+	})
+}
+
+// blind cannot look the list up while it is away.
+type blind struct {
+	unix
+	away atomic.Bool
+}
+
+func (b *blind) Route(ctx context.Context, a mta.Address) route.Decision {
+	if a.Local == "list" && b.away.Load() {
+		return route.Decision{Kind: route.Deferred, Reply: mta.Reply{Code: 451, Enhanced: "4.3.0", Text: "recipient lookup failed, try again later"}, Open: true}
+	}
+	return b.unix.Route(ctx, a)
 }
 
 // Each entry of a ~/.forward is delivered once, whatever becomes of the others; what leaves the machine is one message.
