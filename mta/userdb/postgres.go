@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,12 +57,15 @@ type postgres struct {
 // openPostgres connects to nothing yet.
 func openPostgres(url string, sql config.Postgres) (*postgres, error) {
 	c, err := pgxpool.ParseConfig(url)
-	if err != nil { // the error shows the URL less its password
-		return nil, fmt.Errorf("%s: %w", sql.URLFile, err)
+	if err != nil {
+		return nil, fmt.Errorf("%s: no URL that can be read: %s; allowed: one line, as in postgres://posthouse@/mail?host=/run/postgresql, other characters than letters and digits of a password as in %%2F", sql.URLFile, reason(err))
 	}
 	p := &postgres{sql: sql}
 	if !strings.Contains(url, "pool_max_conns") {
 		c.MaxConns = maxConns
+	}
+	if !strings.Contains(url, "pool_max_conn_idle_time") { // also those of the settings before a reload go soon
+		c.MaxConnIdleTime = idleTime
 	}
 	c.ConnConfig.ConnectTimeout = connectTime
 	c.ConnConfig.MaxProtocolMessageBodyLen = maxAnswer
@@ -78,6 +82,18 @@ func openPostgres(url string, sql config.Postgres) (*postgres, error) {
 	}
 	p.pool, err = pgxpool.NewWithConfig(context.Background(), c)
 	return p, err
+}
+
+// quotation may be of a URL.
+var quotation = regexp.MustCompile(`"[^"]*"`)
+
+// reason is what the library says of a URL, less what it quotes of it: it does not find each password.
+func reason(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		return quotation.ReplaceAllString(text[i+len("`: "):], `"..."`)
+	}
+	return "not in the form of libpq"
 }
 
 // User implements directory.Store.
@@ -137,9 +153,14 @@ func (p *postgres) List(ctx context.Context, each func(string)) error {
 // query has each row given to a function, values as text and nil for NULL. A connection that has died meanwhile, as all do
 // when the database is restarted, costs a second try and not a delay.
 func (p *postgres) query(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) error {
-	err := p.once(ctx, sql, args, each)
-	if err != nil && ctx.Err() == nil && lost(err) {
+	given := false
+	first := func(names []string, values [][]byte) error { given = true; return each(names, values) }
+	err := p.once(ctx, sql, args, first)
+	if err != nil && !given && ctx.Err() == nil && lost(err) {
 		err = p.once(ctx, sql, args, each)
+	}
+	if ofData(err) {
+		return fmt.Errorf("%w: %w", directory.ErrFault, err)
 	}
 	var refused *pgconn.ConnectError
 	if errors.As(err, &refused) && !errors.Is(err, errResting) {
@@ -150,11 +171,19 @@ func (p *postgres) query(ctx context.Context, sql string, args []any, each func(
 
 var errResting = errors.New("it was away a moment ago")
 
-// lost says whether the connection had died before the query had an answer.
+// ofData says whether the database could not do with an address, or with what it has of it, and can with others: it has two
+// rows where one may be, or its encoding lacks a character.
+func ofData(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "21") || strings.HasPrefix(pg.Code, "22"))
+}
+
+// lost says whether the connection had died before the query had an answer, or the plan that it knew for it.
 func lost(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return pg.Code == "57P01" || pg.Code == "57P02" // an administrator has ended it, or a crash
+		// An administrator has ended it, or a crash; a table has got another column.
+		return pg.Code == "57P01" || pg.Code == "57P02" || pg.Code == "0A000"
 	}
 	var refused *pgconn.ConnectError
 	return pgconn.SafeToRetry(err) && !errors.As(err, &refused)

@@ -61,6 +61,7 @@ func TestPostgres(t *testing.T) {
 	s := mtatest.StartPostgres(t)
 	t.Run("users", func(t *testing.T) { usersOfADatabase(t, s) })
 	t.Run("wrong queries", func(t *testing.T) { queriesThatAreWrong(t, s) })
+	t.Run("altered", func(t *testing.T) { aTableThatIsAltered(t, s) })
 	t.Run("away", func(t *testing.T) { aDatabaseThatGoesAway(t, s) })
 }
 
@@ -154,6 +155,39 @@ func queriesThatAreWrong(t *testing.T, s *mtatest.Postgres) {
 		case !strings.Contains(err.Error(), q.want) || strings.Contains(err.Error(), "secret"):
 			t.Errorf("%.80s: got %v, want %q in it", q.query, err, q.want)
 		}
+	}
+}
+
+// What the database cannot do with one address says nothing of the others; and a table that is altered is there.
+func aTableThatIsAltered(t *testing.T, s *mtatest.Postgres) {
+	ctx, c, log := context.Background(), fresh(t, s, "altered"), &journal{}
+	for _, q := range []struct{ query, address string }{
+		{queries.User, "alice@here.test"},
+		{"SELECT * FROM mailbox WHERE address = $1 AND 1 / (length($1) - 14) > 0", "zero@here.test"},
+		{"SELECT * FROM mailbox WHERE address = (SELECT address FROM mailbox WHERE $1 <> '')", "alice@here.test"},
+	} {
+		c.Users.Postgres.User = q.query
+		u, err := new(userdb.Opener).Open(c, directory.Options{Log: maillog.New(maillog.NewText(log, slog.LevelInfo))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = u.Lookup(ctx, addr(t, q.address))
+		if q.query != queries.User {
+			if !errors.Is(err, directory.ErrFault) || errors.Is(err, directory.ErrAway) {
+				t.Errorf("%s: got %v, want a fault", q.query, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Exec(t, "ALTER TABLE mailbox DROP COLUMN send_as")
+		if _, err := u.Lookup(ctx, addr(t, q.address)); err != nil {
+			t.Errorf("a column less: %v", err)
+		}
+	}
+	if log.count("users-away") > 0 {
+		t.Error("it was said to be away")
 	}
 }
 
