@@ -44,6 +44,9 @@ var ErrAway = errors.New("users cannot be looked up now")
 // queryTime bounds a question to a Store, the wait for its turn included: smtpd's clients wait for the answer.
 const queryTime = 5 * time.Second
 
+// listTime bounds a list: a server that has stopped in the middle of one must not hold up what goes through it for good.
+const listTime = 5 * time.Minute
+
 // Database is users in a Store. Each question is asked anew, so that a change is seen at once.
 type Database struct {
 	passwords
@@ -112,6 +115,8 @@ func (d *Database) Alias(ctx context.Context, a mta.Address) ([]string, error) {
 
 // List returns the addresses of all users; ErrNotListed where the configuration does not say how.
 func (d *Database) List(ctx context.Context) (all []mta.Address, err error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
 	err = d.store.List(ctx, func(address string) {
 		if a, err := unquoted(address); err == nil {
 			all = append(all, a)
@@ -229,9 +234,9 @@ func (d *Database) dummy() []verifier {
 }
 
 // OffersScram is File.OffersScram. Whether each user has a verifier for SCRAM nobody can tell without a look at all of them:
-// ScramAuto offers none.
+// ScramAuto offers none. Where the Store checks passwords itself nobody has one.
 func (d *Database) OffersScram() (scram, plus bool) {
-	if d.opt.DropVerifiers || d.opt.Scram != ScramAlways {
+	if d.opt.DropVerifiers || d.check != nil || d.opt.Scram != ScramAlways {
 		return false, false
 	}
 	return true, !d.opt.NoScramPlus

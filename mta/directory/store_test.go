@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/directory"
@@ -24,7 +25,10 @@ func (v *verifying) User(_ context.Context, address string) (directory.Row, erro
 	return v.rows[address], v.err
 }
 func (v *verifying) Alias(context.Context, string) ([]string, error) { return nil, v.err }
-func (v *verifying) List(context.Context, func(string)) error        { return directory.ErrNotListed }
+func (v *verifying) List(ctx context.Context, _ func(string)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 func (v *verifying) Verifies() bool                                  { return true }
 func (v *verifying) Verify(_ context.Context, r directory.Row, password string) error {
 	v.asked = append(v.asked, r[".dn"])
@@ -64,6 +68,9 @@ func TestAStoreThatChecksPasswords(t *testing.T) {
 	if _, err := d.Authenticate(context.Background(), "alice@here.test", "right"); err != nil || len(v.asked) != 1 {
 		t.Errorf("after a change: %v, asked of %v", err, v.asked)
 	}
+	if scram, plus := d.OffersScram(); scram || plus {
+		t.Error("SCRAM is offered, for which nobody has a verifier")
+	}
 	if _, _, err := d.Scram(context.Background(), "alice@here.test"); !errors.Is(err, mta.ErrTransition) {
 		t.Errorf("SCRAM without a verifier: %v", err)
 	}
@@ -77,4 +84,14 @@ func TestAFaultIsNotTheEndOfAllAnswers(t *testing.T) {
 	if _, err := d.Lookup(context.Background(), mta.Address{Local: "a", Domain: "here.test"}); !errors.Is(err, directory.ErrFault) || errors.Is(err, directory.ErrAway) || errors.Is(err, directory.ErrUnknown) || log.Len() > 0 {
 		t.Errorf("got %v, logged %q", err, log.String())
 	}
+}
+
+// Who never comes to the end of a list does not hold up what needs one for good.
+func TestAListHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := directory.OpenDatabase("test", &verifying{}, directory.Options{})
+		if _, err := d.List(context.Background()); !errors.Is(err, directory.ErrAway) {
+			t.Errorf("got %v, want ErrAway", err)
+		}
+	})
 }
