@@ -67,3 +67,41 @@ EOF
 		t.Errorf("got %q", all[0].content)
 	}
 }
+
+// A message that is not even read to its end is refused for each recipient as well: the client would try those again for whom it
+// has no reply.
+func TestLMTPRefusesWhatIsFarTooBigForEach(t *testing.T) {
+	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, log := &queue{}, &lines{}
+	addr := serve(t, options(q, log), smtpd.Listener{Listener: ln, Role: mta.RoleLMTP, TLS: smtpd.NoTLS, MaxMessageSize: 1000}, log)
+	nc, err := net.Dial("unix", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mtatest.Dialogue(t, nc, fmt.Sprintf(`
+S: 220 .*
+C: LHLO front.test
+L: 250 ENHANCEDSTATUSCODES
+C: MAIL FROM:<a@away.test>
+C: RCPT TO:<bob@here.test>
+C: RCPT TO:<alice@here.test>
+C: RCPT TO:<alice@here.test>
+C: DATA
+S: 250 .*
+S: 250 .*
+S: 250 .*
+S: 250 .*
+S: 354 .*
+R: %q
+S: 552 5.3.4 .*
+S: 552 5.3.4 .*
+S: 552 5.3.4 .*
+EOF
+`, strings.Repeat(strings.Repeat("x", 98)+"\r\n", (2*1000+1<<20)/100+1)), nil)
+	if len(q.all()) != 0 || q.open != 0 {
+		t.Errorf("got %d messages and %d open, want none", len(q.all()), q.open)
+	}
+}

@@ -181,7 +181,12 @@ func (s *session) fail(err error) {
 	case errors.Is(err, errEndlessLine):
 		s.write(reply(500, "5.5.2", "Line too long, closing connection"))
 	case errors.Is(err, errFarTooBig):
-		s.write(s.tooBig())
+		if s.write(s.tooBig()); s.tx.chunks == nil {
+			s.eachTime()
+		}
+		for ; s.more > 0; s.more-- {
+			s.write(s.tooBig())
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		s.reason = "connection lost"
