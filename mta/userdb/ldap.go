@@ -154,7 +154,7 @@ func (s *directoryServer) Alias(ctx context.Context, address string) ([]string, 
 	if s.alias == "" || !ok {
 		return nil, nil
 	}
-	found, err := s.search(ctx, s.alias.about(a), []string{s.cfg.Target}, maxRows)
+	found, err := s.search(ctx, s.alias.about(a), []string{s.cfg.Target}, maxRows+1)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,10 @@ func (s *directoryServer) request(filter string, attributes []string, limit int,
 func (s *directoryServer) search(ctx context.Context, filter string, attributes []string, limit int) (found []*ldap.Entry, err error) {
 	err = s.searches.do(ctx, func(c *ldapConn) error {
 		result, err := c.Search(s.request(filter, attributes, limit))
-		if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) && len(result.Entries) == limit {
+		if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) {
+			if len(result.Entries) < limit {
+				return fmt.Errorf("%w: more entries for %s than the server gives: %w", directory.ErrFault, filter, err)
+			}
 			err = nil
 		}
 		if err == nil {

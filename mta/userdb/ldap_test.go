@@ -126,8 +126,15 @@ func TestUsersInLDAP(t *testing.T) {
 	if err := store.List(ctx, func(a string) { seen[a] = true }); err != nil || !seen["u0@example.org"] || !seen["u519@example.org"] || len(seen) != many+8 {
 		t.Errorf("list: %d, %v; want all %d", len(seen), err, many+8)
 	}
-	if log.Len() > 0 {
-		t.Errorf("logged %s", log)
+	// More members than the server gives: half a list is none, and the server is there for others.
+	large := withPasswords
+	large.Alias = "(|(mailAlternate={address})(uid=u*))"
+	db, _, largeLog := open(t, s, s.LDAPI, large)
+	if got, err := db.Alias(ctx, address(t, "large@example.org")); !errors.Is(err, directory.ErrFault) || errors.Is(err, directory.ErrAway) {
+		t.Errorf("a large alias: got %d targets and %v, want a fault", len(got), err)
+	}
+	if log.Len() > 0 || largeLog.Len() > 0 {
+		t.Errorf("logged %s%s", log, largeLog)
 	}
 }
 
