@@ -50,8 +50,8 @@ func (r Row) user(key mta.Address, drop bool) (*User, error) {
 			case "disabled":
 				err = u.set(name, truth(value))
 			default:
-				if err = u.set(name, value); err != nil && !known(name) {
-					err = fmt.Errorf("unknown column %.32q; allowed: password, quota, forward, send_as, disabled, host, address", name)
+				if err = CheckColumn(name); err == nil {
+					err = u.set(name, value)
 				}
 			}
 		}
@@ -66,6 +66,14 @@ func (r Row) user(key mta.Address, drop bool) (*User, error) {
 		u.verifiers, u.scram, u.Schemes = nil, nil, nil
 	}
 	return u, nil
+}
+
+// CheckColumn says what is wrong with the name of a Row's column.
+func CheckColumn(name string) error {
+	if !known(name) {
+		return fmt.Errorf("unknown column %.32q; allowed: password, quota, forward, send_as, disabled, host, address", name)
+	}
+	return nil
 }
 
 func known(column string) bool {

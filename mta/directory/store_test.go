@@ -29,7 +29,7 @@ func (v *verifying) List(ctx context.Context, _ func(string)) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
-func (v *verifying) Verifies() bool                                  { return true }
+func (v *verifying) Verifies() bool { return true }
 func (v *verifying) Verify(_ context.Context, r directory.Row, password string) error {
 	v.asked = append(v.asked, r[".dn"])
 	if password != "right" {

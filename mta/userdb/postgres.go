@@ -96,10 +96,10 @@ func reason(err error) string {
 	return "not in the form of libpq"
 }
 
-// User implements directory.Store.
+// User implements directory.Store. The names of the columns are looked at whoever is asked for, so that a check sees a fault.
 func (p *postgres) User(ctx context.Context, address string) (directory.Row, error) {
 	var row directory.Row
-	err := p.query(ctx, p.sql.User, []any{address}, func(names []string, values [][]byte) error {
+	names, err := p.query(ctx, p.sql.User, []any{address}, func(names []string, values [][]byte) error {
 		if row != nil {
 			return fmt.Errorf("%w: users.postgres.user finds two rows for %s; one is wanted", directory.ErrFault, address)
 		}
@@ -114,6 +114,11 @@ func (p *postgres) User(ctx context.Context, address string) (directory.Row, err
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range names {
+		if err := directory.CheckColumn(name); err != nil {
+			return nil, fmt.Errorf("%w: users.postgres.user: %w", directory.ErrFault, err)
+		}
+	}
 	return row, nil
 }
 
@@ -123,7 +128,7 @@ func (p *postgres) Alias(ctx context.Context, address string) ([]string, error) 
 		return nil, nil
 	}
 	var all []string
-	err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {
+	_, err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {
 		if len(all) == maxRows {
 			return fmt.Errorf("%w: users.postgres.alias finds more than %d rows for %s", directory.ErrFault, maxRows, address)
 		}
@@ -141,32 +146,33 @@ func (p *postgres) List(ctx context.Context, each func(string)) error {
 		return directory.ErrNotListed
 	}
 	n := 0
-	return p.query(ctx, p.sql.List, nil, func(_ []string, values [][]byte) error {
+	_, err := p.query(ctx, p.sql.List, nil, func(_ []string, values [][]byte) error {
 		if n++; n > maxUsers {
 			return fmt.Errorf("users.postgres.list finds more than %d rows", maxUsers)
 		}
 		each(string(values[0]))
 		return nil
 	})
+	return err
 }
 
-// query has each row given to a function, values as text and nil for NULL. A connection that has died meanwhile, as all do
+// query has each row given to a function, values as text and nil for NULL, and returns the names of the columns. A connection that has died meanwhile, as all do
 // when the database is restarted, costs a second try and not a delay.
-func (p *postgres) query(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) error {
+func (p *postgres) query(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) (names []string, err error) {
 	given := false
 	first := func(names []string, values [][]byte) error { given = true; return each(names, values) }
-	err := p.once(ctx, sql, args, first)
+	names, err = p.once(ctx, sql, args, first)
 	if err != nil && !given && ctx.Err() == nil && lost(err) {
-		err = p.once(ctx, sql, args, each)
+		names, err = p.once(ctx, sql, args, each)
 	}
 	if ofData(err) {
-		return fmt.Errorf("%w: %w", directory.ErrFault, err)
+		return nil, fmt.Errorf("%w: %w", directory.ErrFault, err)
 	}
 	var refused *pgconn.ConnectError
 	if errors.As(err, &refused) && !errors.Is(err, errResting) {
 		p.rest.Store(time.Now().Add(restTime).UnixNano())
 	}
-	return err
+	return names, err
 }
 
 var errResting = errors.New("it was away a moment ago")
@@ -189,25 +195,27 @@ func lost(err error) bool {
 	return pgconn.SafeToRetry(err) && !errors.As(err, &refused)
 }
 
-func (p *postgres) once(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) error {
+func (p *postgres) once(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) (names []string, err error) {
 	rows, err := p.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
-	var names []string
-	for rows.Next() {
+	for {
+		more := rows.Next()
 		if names == nil {
 			for _, f := range rows.FieldDescriptions() {
 				names = append(names, f.Name)
 			}
 		}
+		if !more {
+			return names, rows.Err()
+		}
 		if len(names) == 0 {
-			return errors.New("a query without columns")
+			return nil, errors.New("a query without columns")
 		}
 		if err := each(names, rows.RawValues()); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return rows.Err()
 }

@@ -142,6 +142,7 @@ func queriesThatAreWrong(t *testing.T, s *mtatest.Postgres) {
 		{"SELECT shell FROM mailbox WHERE address = $1", "shell"},
 		{"SELECT 'x' AS shell WHERE $1 <> ''", "unknown column \"shell\""},
 		{"SELECT REPLACE(HEX, '0', 'xxxxxxxxxx') AS forward FROM (SELECT '" + strings.Repeat("0", 4000) + "' AS HEX) AS a WHERE $1 <> ''", "longer than"},
+		{"SELECT 7 AS id, '{PLAIN}x' AS password WHERE $1 = ''", "unknown column \"id\""}, // of nobody, so that a check sees it
 		{"SELECT '{PLAIN}a' || chr(10) || 'b' AS password WHERE $1 <> ''", ""},
 	} {
 		c.Users.Postgres.User = q.query
