@@ -125,6 +125,10 @@ func usersOfADatabase(t *testing.T, s *mtatest.Postgres) {
 	if len(all) != 6 || err == nil || strings.Count(err.Error(), "column") != 2 {
 		t.Errorf("got %d users and %v, want 6 and the faults of two", len(all), err)
 	}
+	s.Exec(t, "INSERT INTO mailbox SELECT 'b' || n || '@here.test', 'not a verifier' FROM generate_series(1, 30) AS n")
+	if all, err := o.All(ctx, c); len(all) != 6 || err == nil || strings.Count(err.Error(), "column") != 20 || !strings.Contains(err.Error(), "12 more users") {
+		t.Errorf("got %d users and %v, want 6, and not the faults of all others", len(all), err)
+	}
 	// A change is seen at once.
 	s.Exec(t, "UPDATE mailbox SET disabled = true WHERE address = 'bob@here.test'")
 	if _, err := u.Authenticate(ctx, "bob@here.test", "secret"); !errors.Is(err, mta.ErrCredentials) {
