@@ -122,9 +122,10 @@ func (c *checker) certificate() {
 	}
 }
 
-// users reads the users file where a domain has its users there, and looks for the postmaster in it.
+// users reads the users file where a domain has its users there, or asks the database, which has aliases for all domains, and
+// looks for the postmaster in it.
 func (c *checker) users() {
-	needed := false
+	needed := c.cfg.Users.InDatabase()
 	for _, d := range c.cfg.Domains {
 		needed = needed || d.Mailboxes == "virtual" && !d.Implicit
 	}

@@ -162,3 +162,20 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// The aliases of a database are for domains of the machine's users, too.
+func TestCheckAsksTheDatabaseAlsoWithoutVirtualUsers(t *testing.T) {
+	path := site(t, "", "mailboxes = \"system\"\n[users.postgres]\nurl_file = \"DIR/url\"\nuser = \"SELECT 1\"\nalias = \"SELECT 1\"\n")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{path: strings.Replace(string(text), "[users]\n", "[users]\ndriver = \"postgres\"\n", 1), filepath.Join(filepath.Dir(path), "url"): "postgres://x@/mail?host=" + t.TempDir() + "\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, out, errOut := command(t, "check", "-c", path); status == 0 || !strings.Contains(errOut, "postgres: users cannot be looked up now") {
+		t.Errorf("got status %d and\n%s%s\nwant it to say that the database is away", status, out, errOut)
+	}
+}
