@@ -232,11 +232,15 @@ func (s *directoryServer) Verify(ctx context.Context, row directory.Row, passwor
 	if row == nil {
 		dn = "cn=posthouse-nobody," + s.cfg.Base
 	}
-	err := s.logins.do(ctx, func(c *ldapConn) error { return c.Bind(dn, password) })
+	var said error // of the password, and not of the connection
+	err := s.logins.do(ctx, func(c *ldapConn) error {
+		said = c.Bind(dn, password)
+		return said
+	})
 	switch {
 	case err == nil && row != nil:
 		return nil
-	case err != nil && !wrongPassword(err):
+	case err != nil && !wrongPassword(said):
 		return err
 	case row != nil:
 		s.wrong.Store(int64(time.Since(begin)))

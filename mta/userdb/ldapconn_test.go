@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/userdb"
 )
 
@@ -132,5 +134,35 @@ func TestLDAPServerThatSaysTooMuch(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		<-ended
+	}
+}
+
+// A server that will not encrypt says nothing of a password, though it says so in the words for one that it does not take.
+func TestLDAPServerThatWillNotEncrypt(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 512))
+			_, _ = io.WriteString(c, "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x35\x04\x00\x04\x00") // unwillingToPerform
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	store, err := userdb.OpenLDAP("ldap://"+l.Addr().String(), ldapConfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Verify(context.Background(), directory.Row{".dn": "uid=bob,dc=example,dc=org"}, "secret"); err == nil || errors.Is(err, mta.ErrCredentials) || !strings.Contains(err.Error(), "STARTTLS") {
+		t.Errorf("got %v, want that it cannot be asked", err)
 	}
 }
