@@ -76,7 +76,7 @@ func operations(seed uint64) (first, last int) {
 // TestCrashAtEveryOperation stops scenarios at each file operation in turn, by a power loss and by the death of the
 // process, starts again, and crashes once more a few operations later: in recovery, most often.
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds := scenarios(12, 8, 3)
+	seeds := scenarios(12, 6, 3)
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -141,7 +141,7 @@ func TestMixedCrashes(t *testing.T) {
 
 // TestEveryOperationFailing makes each operation fail in turn, once or for a while, with each error that a disk has.
 func TestEveryOperationFailing(t *testing.T) {
-	seeds := scenarios(4, 3, 1)
+	seeds := scenarios(4, 2, 1)
 	for seed := range seeds {
 		for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
 			t.Run(fmt.Sprint(seed, errno), func(t *testing.T) {

@@ -137,7 +137,7 @@ func (s *Store) readPlace(g *segState, off int64) (*mta.Envelope, messageRecord,
 		return nil, messageRecord{}, err
 	}
 	defer f.Close()
-	r := &segmentReader{f: f, hdr: g.r.hdr, off: off}
+	r := &segmentReader{f: f, hdr: g.r.hdr, off: off, ahead: readOne}
 	_, b, _, err := r.next()
 	var rec messageRecord
 	if err == nil {

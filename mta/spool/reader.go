@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,8 +13,12 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
-// readAhead is how much of a segment is read at once; a longer record is read by itself.
-const readAhead = 64 << 10
+// How much of a segment is read at once: by who goes on to the next record, and by who wants one. A longer record is read by
+// itself.
+const (
+	readAhead = 64 << 10
+	readOne   = 8 << 10
+)
 
 // segmentReader reads the records of one segment in order, also while its writer goes on.
 type segmentReader struct {
@@ -22,6 +27,7 @@ type segmentReader struct {
 	off   int64  // of the next record
 	buf   []byte // octets from bufAt on
 	bufAt int64
+	ahead int64 // 0: readAhead
 }
 
 // openSegment opens a segment and reads its header: errBadRecord where there is none, mta.ErrNewer for a newer format.
@@ -91,7 +97,8 @@ func (r *segmentReader) try() (kind, []byte, int64, error) {
 // bytes returns n octets from r.off; errBadRecord when the file has fewer.
 func (r *segmentReader) bytes(n int64) ([]byte, error) {
 	if r.off < r.bufAt || r.off+n > r.bufAt+int64(len(r.buf)) {
-		if want := max(n, readAhead); int64(cap(r.buf)) < want || want == readAhead && cap(r.buf) > 8*readAhead {
+		ahead := cmp.Or(r.ahead, readAhead)
+		if want := max(n, ahead); int64(cap(r.buf)) < want || want == ahead && int64(cap(r.buf)) > 8*ahead {
 			size, err := r.f.Size() // a damaged length must not cost memory
 			if err != nil {
 				return nil, err
@@ -101,7 +108,7 @@ func (r *segmentReader) bytes(n int64) ([]byte, error) {
 			}
 			r.buf = make([]byte, want)
 		}
-		r.buf = r.buf[:max(n, readAhead)]
+		r.buf = r.buf[:max(n, ahead)]
 		got, err := r.f.ReadAt(r.buf, r.off)
 		r.buf, r.bufAt = r.buf[:got], r.off
 		if err != nil && !errors.Is(err, io.EOF) {
