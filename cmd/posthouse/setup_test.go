@@ -274,6 +274,26 @@ func TestSetupGoesOnWhereItWasCutShort(t *testing.T) {
 	}
 }
 
+// Where the users are in a database setup neither asks for the first nor for a password.
+func TestSetupAsksForNoUserOfADatabase(t *testing.T) {
+	dir, path := home(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{path: strings.Replace(string(text), "[users]\n", "[users]\ndriver = \"postgres\"\npostgres.url_file = \""+dir+"/url\"\npostgres.user = \"SELECT 1\"\n", 1), dir + "/url": "postgres://x@/mail?host=" + dir + "\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, more := range [][]string{nil, nil, {"--user", "alice"}} { // the second time with the domain
+		args := append([]string{"example.test", "-c", path, "--non-interactive", "--address", "192.0.2.1", "--self-signed"}, more...)
+		if _, _, said := runSetup(t, "", args...); strings.Contains(said, "--user") || strings.Contains(said, "password") || !strings.Contains(said, "postgres: users cannot be looked up now") {
+			t.Errorf("%v: got\n%s", more, said)
+		}
+	}
+}
+
 func TestSetupTakesNoConfigurationWithAFault(t *testing.T) {
 	_, path := home(t)
 	text, err := os.ReadFile(path)

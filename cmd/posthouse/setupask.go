@@ -56,7 +56,7 @@ func (s *setup) questions(fresh bool) error {
 
 // noUsers says whether the configuration wants users and nobody has made the first, as after a run that was cut short.
 func (s *setup) noUsers() bool {
-	if s.mailboxes == system || !s.cfg.UsersNeeded() {
+	if s.mailboxes == system || !s.cfg.UsersNeeded() || s.cfg.Users.InDatabase() {
 		return false
 	}
 	_, err := os.Stat(s.cfg.Users.File)

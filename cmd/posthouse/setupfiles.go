@@ -175,7 +175,7 @@ func (s *setup) dkim() error {
 
 // newPassword asks for the password of the first user, unless there is one of that name.
 func (s *setup) newPassword() error {
-	if s.user == "" {
+	if s.user == "" || s.cfg.Users.InDatabase() {
 		return nil
 	}
 	u := &users{s.cfg, s.cfg.Users.File}

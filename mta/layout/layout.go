@@ -128,6 +128,12 @@ func secrets(c *config.Config) []Entry {
 		return Entry{Path: path, Owner: "root", Group: group, Mode: 0o640, File: true, Why: why}
 	}
 	all := []Entry{secret(c.Users.File, GroupUsers, "verifiers of passwords")}
+	switch c.Users.Driver {
+	case "postgres":
+		all[0] = secret(c.Users.Postgres.URLFile, GroupUsers, "the daemons log in to the database with it")
+	case "ldap":
+		all[0] = secret(c.Users.LDAP.URLFile, GroupUsers, "the daemons log in to the directory with it")
+	}
 	if c.TLS.Key != "" {
 		all = append(all, secret(c.TLS.Key, GroupTLS, "smtpd and pop3d read it"))
 	}

@@ -100,6 +100,19 @@ dkim = ["mail2026"]
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	for _, driver := range []string{"postgres", "ldap"} { // the daemons read the database's password, and no users file
+		c.Users.Driver = driver
+		c.Users.Postgres.URLFile, c.Users.LDAP.URLFile = "/etc/posthouse/postgres", "/etc/posthouse/ldap"
+		var got []string
+		for _, e := range layout.Of(c) {
+			if e.Group == layout.GroupUsers {
+				got = append(got, e.Path+" "+e.Owner+" "+layout.Octal(e.Mode))
+			}
+		}
+		if want := "[/etc/posthouse/" + driver + " root 0640]"; fmt.Sprint(got) != want {
+			t.Errorf("%s: got %q, want %s", driver, got, want)
+		}
+	}
 }
 
 func TestMailRoot(t *testing.T) {
