@@ -13,11 +13,11 @@ func (s *session) lhlo(args string) mta.Reply {
 	return s.extended(args)
 }
 
-// mayDeliver refuses who is no host of ours: strangers are held to the rules of mx, and there are none here. What XCLIENT
-// says of a client does not count.
+// mayDeliver puts off who is no host of ours: strangers are held to the rules of mx, and there are none here. One that the
+// configuration has not heard of yet must not bounce its mail. What XCLIENT says of a client does not count.
 func (s *session) mayDeliver() mta.Reply {
 	if s.lmtp() && s.peer == nil && !within(s.o.Trusted, s.came.Addr()) {
-		return reply(550, "5.7.1", "You may not deliver here")
+		return reply(450, "4.7.1", "You may not deliver here")
 	}
 	return mta.Reply{}
 }
