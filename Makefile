@@ -162,6 +162,8 @@ install-mta: install-sendmail
 		fi; \
 	done
 	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
+	install -d $(addprefix $(DESTDIR)$(MANDIR)/man,1 8)
+	for page in man8/sendmail.8 man1/mailq.1 man1/newaliases.1; do echo '.so man8/posthouse-sendmail.8' >$(DESTDIR)$(MANDIR)/$$page; done
 
 # Installs the packages in a fresh root with a systemd of its own, and uses, upgrades, removes and purges them. As root; needs
 # debootstrap, systemd-container, protoc and lintian. FORMATS may be one of these; ARCHS is what is built, and AGAIN=no does not
