@@ -156,8 +156,8 @@ func (p *postgres) List(ctx context.Context, each func(string)) error {
 	return err
 }
 
-// query has each row given to a function, values as text and nil for NULL, and returns the names of the columns. A connection that has died meanwhile, as all do
-// when the database is restarted, costs a second try and not a delay.
+// query has each row given to a function, values as text and nil for NULL, and returns the names of the columns. A connection that
+// has died meanwhile, as all do when the database is restarted, costs a second try and not a delay.
 func (p *postgres) query(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) (names []string, err error) {
 	given := false
 	first := func(names []string, values [][]byte) error { given = true; return each(names, values) }

@@ -11,14 +11,15 @@ import (
 )
 
 // Opener opens [users] again whenever the configuration is read again, and goes on with the connections there are as long as
-// it says the same. The zero value is ready; it is for one goroutine at a time.
+// it says the same. The zero value is ready; it is safe for use by many goroutines.
 type Opener struct {
 	mu    sync.Mutex // guards the rest
 	same  string     // what store was opened by
 	store directory.Store
 }
 
-// Open opens what a configuration names, which says more than the Options of domains and SCRAM. A database need not answer: what cannot be looked up is put off.
+// Open opens what a configuration names, which says more than the Options of domains and SCRAM. A database need not answer: what
+// cannot be looked up is put off.
 func (o *Opener) Open(c *config.Config, opt directory.Options) (directory.Users, error) {
 	opt.DomainAlias, opt.Scram, opt.NoScramPlus = c.DomainAliases(), c.Users.Scram, !c.Users.ScramPlus
 	if !c.Users.InDatabase() {
