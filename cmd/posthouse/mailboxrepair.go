@@ -41,13 +41,15 @@ func newMailboxRepair(run mailboxRun) *cobra.Command {
 			}
 			for _, f := range faults {
 				what := "found"
-				if *fix && f.mend != nil {
-					if err := f.mend(); err != nil {
-						return fmt.Errorf("%s: %s: %w", b.User, f.text, err)
+				switch {
+				case !*fix || f.mend == nil:
+					left++
+				default:
+					if err := f.mend(); err != nil { // what is wrong elsewhere can be mended all the same
+						failed = errors.Join(failed, fmt.Errorf("%s: %s: %w", b.User, f.text, err))
+						continue
 					}
 					what = "mended"
-				} else {
-					left++
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s\n", what, b.User, f.text)
 			}
@@ -118,6 +120,9 @@ func faultsOf(b box, how access, now time.Time) ([]fault, error) {
 		if err != nil {
 			return l.faults, err
 		}
+		if st, err := os.Lstat(filepath.Join(b.Path, maildir.QuotaFile)); err == nil && st.IsDir() {
+			return l.faults, nil // this has been told of
+		}
 		if !ok || said != h.Counted {
 			l.found(func() error { return recountBox(b) }, "the quota file says %d messages and %d octets, there are %d and %d", said.Messages, said.Octets, h.Counted.Messages, h.Counted.Octets)
 		}
@@ -142,7 +147,7 @@ func (l *looking) folders() {
 }
 
 func (l *looking) found(mend func() error, format string, args ...any) {
-	l.faults = append(l.faults, fault{fmt.Sprintf(format, args...), mend})
+	l.faults = append(l.faults, fault{printable(fmt.Sprintf(format, args...)), mend}) // others have named the files
 }
 
 // box looks through the inbox or a folder. What begins with a dot and has no part of a Maildir is somebody else's.
@@ -175,12 +180,18 @@ func (l *looking) box(path string) error {
 		}
 	}
 	for _, name := range []string{maildir.QuotaFile, "maildirfolder"} {
-		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-			perm := fs.FileMode(0o640)
-			if name == maildir.QuotaFile {
-				perm = 0o660
-			}
-			l.mode(filepath.Join(path, name), perm)
+		file := filepath.Join(path, name)
+		st, err := os.Lstat(file)
+		perm := fs.FileMode(0o640)
+		if name == maildir.QuotaFile {
+			perm = 0o660
+		}
+		switch {
+		case err != nil: // neither need be there
+		case name == maildir.QuotaFile && st.IsDir():
+			l.found(nil, "%s is no file: move it away", file)
+		default:
+			l.mode(file, perm)
 		}
 	}
 	return nil
@@ -249,9 +260,12 @@ func (l *looking) mode(path string, perm fs.FileMode) {
 	l.found(func() error { return giveMode(path, want, uid, gid) }, "%s, and should have %s", text, layout.Octal(want))
 }
 
-// giveMode changes what is no link.
+// giveMode changes what is no link. A message that a reader has moved or removed since is no fault any more.
 func giveMode(path string, mode fs.FileMode, uid, gid int) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -146,6 +146,71 @@ func TestMailboxRepairMendsWhatItHasFound(t *testing.T) {
 	}
 }
 
+// One mailbox that cannot be mended leaves the others to be; readers may be at work meanwhile; names are others' to choose.
+func TestMailboxRepairGoesOnWhereSomethingCannotBeMended(t *testing.T) {
+	m := newMailboxes(t)
+	for _, local := range []string{"alice", "bob"} {
+		m.run(0, "Subject: one\n\ntext\n", "deliver", local+"@example.org")
+		if err := os.Chmod(filepath.Join(m.box(local), "new"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quotaFile := filepath.Join(m.box("alice"), maildir.QuotaFile)
+	if err := os.Remove(quotaFile); err != nil {
+		t.Fatal(err)
+	}
+	m.write(filepath.Join(quotaFile, "file"), "")
+	m.write(filepath.Join(m.box("bob"), ".\x1b[2J\xff/new/1.a.h"), "12345")
+	out := m.run(exitFound, "", "repair", "--fix")
+	for _, want := range []string{"found: alice@example.org: " + quotaFile + " is no file: move it away\n", "mended: bob@example.org: " + m.box("bob") + "/new has mode 0777",
+		"mended: bob@example.org: " + m.box("bob") + "/.?[2J\ufffd/tmp is missing\n", "1 fault left"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got\n%s\nwant %q in it", out, want)
+		}
+	}
+
+	message, err := filepath.Glob(filepath.Join(m.box("bob"), "new/*"))
+	if err != nil || len(message) != 1 {
+		t.Fatalf("got %q, %v, want one message", message, err)
+	}
+	if err := os.Chmod(message[0], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	how := access{uid: os.Geteuid(), gid: os.Getegid(), root: m.mail, above: map[string]bool{}}
+	faults, err := faultsOf(box{Path: m.box("bob")}, how, time.Now())
+	if err != nil || len(faults) != 1 {
+		t.Fatalf("got %v, %v, want one fault", faults, err)
+	}
+	if err := os.Rename(message[0], filepath.Join(m.box("bob"), "cur", filepath.Base(message[0])+":2,")); err != nil {
+		t.Fatal(err)
+	}
+	if err := faults[0].mend(); err != nil {
+		t.Errorf("a reader has moved it: %v", err)
+	}
+}
+
+// What cannot be mended is told of at the end, with the reason.
+func TestMailboxRepairSaysWhatItCouldNotMend(t *testing.T) {
+	m := newMailboxes(t)
+	m.run(0, "Subject: one\n\ntext\n", "deliver", "alice@example.org")
+	m.write(filepath.Join(m.box("alice"), maildir.QuotaFile), "1024S\n5 1\n")
+	m.run(0, "Subject: one\n\ntext\n", "deliver", "bob@example.org")
+	tmp := filepath.Join(m.box("alice"), "tmp")
+	if err := os.Remove(tmp); err != nil {
+		t.Fatal(err)
+	}
+	m.write(tmp, "no folder")
+	if err := os.Chmod(filepath.Join(m.box("bob"), "cur"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	out := m.run(exitIO, "", "repair", "--fix")
+	for _, want := range []string{"found: alice@example.org: " + tmp + " is no folder", "mended: bob@example.org: ", "posthouse: alice@example.org: the quota file says 1 messages and 5 octets"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got\n%s\nwant %q in it", out, want)
+		}
+	}
+}
+
 func TestMailboxQuotaRecounts(t *testing.T) {
 	m := newMailboxes(t)
 	m.run(0, "Subject: one\n\ntext\n", "deliver", "alice@example.org")

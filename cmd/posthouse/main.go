@@ -33,7 +33,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 		fmt.Fprintln(errOut, faults) // each line says where it belongs
 		return coded.ExitCode()
 	case known:
-		fmt.Fprintf(errOut, "posthouse: %v%s\n", err, asRoot(coded.ExitCode()))
+		fmt.Fprintf(errOut, "posthouse: %s%s\n", printableLines(err.Error()), asRoot(coded.ExitCode()))
 		return coded.ExitCode()
 	}
 	fmt.Fprintf(errOut, "posthouse: %s\nTry '%s --help'.\n", plain(err), cmd.CommandPath())
