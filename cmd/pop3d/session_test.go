@@ -14,14 +14,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestASessionGivesUpWhatItDoesNotNeed runs pop3d --session as as-user does, where the tests run as root as a user of its own.
 func TestASessionGivesUpWhatItDoesNotNeed(t *testing.T) {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 || version < 6 {
-		t.Skipf("the kernel has version %d of Landlock, %v; this needs 6", int(version), errno)
-	}
+	mtatest.NeedLandlock(t)
 	home, err := os.MkdirTemp("", "session") // the user must get through to it
 	if err != nil {
 		t.Fatal(err)

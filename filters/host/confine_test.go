@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // launcher builds filter-run.
@@ -23,16 +23,8 @@ func launcher(t *testing.T) string {
 	return path
 }
 
-// landlocked says whether the kernel can do what the launcher asks for.
-func landlocked() bool {
-	n, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	return errno == 0 && n >= 6
-}
-
 func TestAFilterReachesWhatItNeedsAndNoMore(t *testing.T) {
-	if !landlocked() {
-		t.Skip("the kernel has no Landlock (ABI 6)")
-	}
+	mtatest.NeedLandlock(t)
 	s := newSite(t, "one", "dkim")
 	s.opt.Launcher = launcher(t)
 	s.settings("one", "[settings]\ntag = \"x\"\n")

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta/confine"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 const folderVariable = "CONFINE_TEST_FOLDER"
@@ -91,10 +92,7 @@ func TestConfined(t *testing.T) {
 }
 
 func TestWhatAConfinedProcessCanDo(t *testing.T) {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 || version < 6 {
-		t.Skipf("the kernel has version %d of Landlock, %v; this needs 6", int(version), errno)
-	}
+	mtatest.NeedLandlock(t)
 	dir := t.TempDir()
 	for _, d := range []string{"read", "write/tmp", "write/new", "write/cur"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
