@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,39 @@ func TestProgramsAndHowTheyEnd(t *testing.T) {
 		}
 		if o.Status != c.status || o.Enhanced != c.code || !strings.Contains(cause, c.cause) || (cause == "") != (c.cause == "") || len(cause) > 800 {
 			t.Errorf("%s: got %+v, %.300s; want %v %s, %q", c.command, o, cause, c.status, c.code, c.cause)
+		}
+	}
+}
+
+// TestWhatStrangersChooseIsHarmlessInAShell has values that a script without quotation marks would run, split or take for an option.
+func TestWhatStrangersChooseIsHarmlessInAShell(t *testing.T) {
+	for _, c := range []struct{ sender, extension, wantSender, wantExtension string }{
+		{`"a\nb"@x.test`, "x\ny", "anb@x.test", "x_y"}, // no address has a line end in it, and the \n of a quoted one is an n
+		{"-fevil@x.test", "-rf", "_fevil@x.test", "_rf"},
+		{"`id`@x.test", "$(id)", "_id_@x.test", "__id_"},
+		{`"a b"@x.test`, "a b\tc", "_a_b_@x.test", "a_b_c"}, // an argument more
+		{`"x;id&id|id>f<f"@x.test`, "a;b", "_x_id_id_id_f_f_@x.test", "a_b"},
+		{"o'brien*?{a}~#!@x.test", `"\[a]`, "o_brien___a____@x.test", "___a_"},
+		{"a@[127.0.0.1]", "../../etc/passwd", "a@_127.0.0.1_", "_._.._etc_passwd"},
+		{"", ".", "", "_"},
+		// What real ones have stays as it is.
+		{"SRS0=4+y/=TT=x.test=bob@a.test", "return-12-bob=x.test", "SRS0=4+y/=TT=x.test=bob@a.test", "return-12-bob=x.test"},
+		{"prvs=0123=a%b@x.test", "2026.lists_a", "prvs=0123=a%b@x.test", "2026.lists_a"},
+		{"jürgen@bücher.test", "प्रेम", "jürgen@bücher.test", "प्रेम"},
+	} {
+		d := delivery()
+		d.Extension, d.Sender, d.Recipient.Local = c.extension, mta.Address{}, c.extension
+		if c.sender != "" {
+			var err error
+			if d.Sender, err = mta.ParseAddress(c.sender); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env := environment(d)
+		for _, want := range []string{"SENDER=" + c.wantSender, "EXTENSION=" + c.wantExtension, "LOCAL=" + c.wantExtension} {
+			if !slices.Contains(env, want) {
+				t.Errorf("%q, %q: got %q, want %q in it", c.sender, c.extension, env, want)
+			}
 		}
 	}
 }

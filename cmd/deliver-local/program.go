@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
@@ -97,8 +98,22 @@ func environment(d asuser.Delivery) []string {
 	for _, name := range []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}
-	return append(env, "SENDER="+d.Sender.String(), "RECIPIENT="+d.Recipient.String(), "LOCAL="+d.Recipient.Local, "DOMAIN="+d.Recipient.Domain,
-		"EXTENSION="+d.Extension, "QUEUE_ID="+string(d.ID))
+	return append(env, "SENDER="+censored(d.Sender.String(), "/"), "RECIPIENT="+censored(d.Recipient.String(), ""), "LOCAL="+censored(d.Recipient.Local, ""),
+		"DOMAIN="+censored(d.Recipient.Domain, ""), "EXTENSION="+censored(d.Extension, ""), "QUEUE_ID="+string(d.ID))
+}
+
+// censored is what a stranger has chosen, for a script that forgets its quotation marks: nothing in it splits words, matches
+// files or is a command to a shell, and it does not begin like an option or a hidden file. Postfix has the same letters, and
+// the blank beside. In also are those that stay too.
+func censored(s, also string) string {
+	first := true
+	return strings.Map(func(c rune) rune {
+		ok := unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsDigit(c) || strings.ContainsRune("@_=+%:,"+also, c) || !first && (c == '-' || c == '.')
+		if first = false; ok {
+			return c
+		}
+		return '_'
+	}, s)
 }
 
 // head keeps the beginning of what is written to it, and takes all of it.
