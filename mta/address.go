@@ -179,6 +179,17 @@ func (a Address) IsNull() bool { return a == Address{} }
 // IsASCII says whether a can go to a server without SMTPUTF8 (RFC 6531).
 func (a Address) IsASCII() bool { return isASCII(a.Local) && isASCII(a.Domain) }
 
+// LowerASCII puts the letters of ASCII into lower case, and leaves those beyond it alone: their case rules differ by language
+// (RFC 6530 10.1).
+func LowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
 func isASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {

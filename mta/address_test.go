@@ -60,6 +60,14 @@ func TestParseAddressAccepts(t *testing.T) {
 	}
 }
 
+func TestLowerASCIILeavesOtherLettersAlone(t *testing.T) {
+	for s, want := range map[string]string{"": "", "@AZ[`az{": "@az[`az{", "JosÉ": "josÉ", "\u212aI\u0130": "\u212ai\u0130", "SRS0=Ab": "srs0=ab"} {
+		if got := mta.LowerASCII(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}
+
 func TestAnAddressIsQuotedWhereItMustBe(t *testing.T) {
 	for want, a := range map[string]mta.Address{
 		"":               {},

@@ -35,7 +35,7 @@ func (m Machine) Lookup(ctx context.Context, a mta.Address) (User, error) {
 
 // account finds the account that a local part names, as it is written or in lower case (passwd(5)).
 func (m Machine) account(a mta.Address) (User, error) {
-	for _, name := range []string{a.Local, lowerASCII(a.Local)} {
+	for _, name := range []string{a.Local, mta.LowerASCII(a.Local)} {
 		u, err := user.Lookup(name)
 		var unknown user.UnknownUserError
 		if errors.As(err, &unknown) {
@@ -63,7 +63,7 @@ func (m Machine) Find(login string) (name string, identity mta.Address, ok bool)
 	if u, err := m.account(a); err == nil {
 		return u.System, u.Address, true
 	}
-	return lowerASCII(a.Local), a, true
+	return mta.LowerASCII(a.Local), a, true
 }
 
 // login says whether a login is of a domain whose users are the accounts. One without a domain is of the only such domain.

@@ -57,7 +57,7 @@ func Same(a, b mta.Address) bool { return fold(a) == fold(b) }
 
 // fold is the key under which an address is found: ASCII letters of the local part in lower case, the domain in A-labels.
 func fold(a mta.Address) mta.Address {
-	return mta.Address{Local: lowerASCII(a.Local), Domain: aLabels(a.Domain)}
+	return mta.Address{Local: mta.LowerASCII(a.Local), Domain: aLabels(a.Domain)}
 }
 
 // aLabels is the form that a domain has in the DNS (RFC 5891 section 4.4), in which routing asks for it; one that has no
@@ -70,14 +70,4 @@ func aLabels(domain string) string {
 		return ascii
 	}
 	return domain
-}
-
-// lowerASCII leaves letters beyond ASCII alone: their case rules differ by language (RFC 6530 section 10.1).
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }

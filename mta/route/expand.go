@@ -183,16 +183,6 @@ func (x *expansion) member(t mta.Address, dec Decision) error {
 
 // foldAddress is the key under which two spellings are one: ASCII letters of the local part in lower case.
 func foldAddress(a mta.Address) mta.Address {
-	a.Local = lowerASCII(a.Local)
+	a.Local = mta.LowerASCII(a.Local)
 	return a
-}
-
-// lowerASCII leaves letters beyond ASCII alone: their case rules differ by language (RFC 6530 10.1).
-func lowerASCII(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c >= 'A' && c <= 'Z' {
-			return c + 'a' - 'A'
-		}
-		return c
-	}, s)
 }

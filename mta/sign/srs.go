@@ -166,7 +166,7 @@ func target(local, domain string) (mta.Address, error) {
 func (s *SRS) hash(secret []byte, parts ...string) string {
 	h := hmac.New(sha1.New, secret)
 	for _, p := range parts {
-		_, _ = io.WriteString(h, lowerASCII(p)) // a hash takes all
+		_, _ = io.WriteString(h, mta.LowerASCII(p)) // a hash takes all
 	}
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))[:srsHash]
 }
@@ -175,19 +175,10 @@ func (s *SRS) hash(secret []byte, parts ...string) string {
 func (s *SRS) made(hash string, parts ...string) bool {
 	ok := false
 	for _, secret := range s.secrets {
-		want := lowerASCII(s.hash(secret, parts...))
-		ok = hmac.Equal([]byte(lowerASCII(hash)), []byte(want)) || ok
+		want := mta.LowerASCII(s.hash(secret, parts...))
+		ok = hmac.Equal([]byte(mta.LowerASCII(hash)), []byte(want)) || ok
 	}
 	return ok
-}
-
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }
 
 func (s *SRS) day() int64 { return s.now().Unix() / (24 * 60 * 60) % srsDays }
