@@ -116,32 +116,34 @@ func (l *Lines) needSaltKey(verifiers []string) {
 
 // SetVerifiers puts verifiers in place of all that a user has; the keys stay. ErrUnknown if there is no such user.
 func (l *Lines) SetVerifiers(a mta.Address, verifiers ...string) error {
-	i, err := l.find(a)
-	if err != nil {
-		return err
-	}
-	fields, err := splitLine(strings.TrimSuffix(l.all[i], "\n"))
-	if err != nil {
-		return err
-	}
-	keep := append(fields[:1:1], verifiers...)
-	for _, f := range fields[1:] {
-		if !strings.HasPrefix(f, "{") {
-			keep = append(keep, f)
+	err := l.edit(a, func(fields []string) []string {
+		keep := append(fields[:1:1], verifiers...)
+		for _, f := range fields[1:] {
+			if !strings.HasPrefix(f, "{") {
+				keep = append(keep, f)
+			}
 		}
+		return keep
+	})
+	if err == nil {
+		l.needSaltKey(verifiers)
 	}
-	line := strings.Join(keep, " ")
-	if _, err := parseLine(line); err != nil {
-		return err
-	}
-	l.all[i] = line + "\n"
-	l.needSaltKey(verifiers)
-	l.changed = true
-	return nil
+	return err
 }
 
 // Set gives a user's key another value, and takes it out where the value is empty. ErrUnknown if there is no such user.
 func (l *Lines) Set(a mta.Address, key, value string) error {
+	return l.edit(a, func(fields []string) []string {
+		fields = slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, key+"=") })
+		if value != "" {
+			fields = append(fields, key+"="+value)
+		}
+		return fields
+	})
+}
+
+// edit puts what change makes of the fields of a user's line in place of them, unless that would be no good line.
+func (l *Lines) edit(a mta.Address, change func(fields []string) []string) error {
 	i, err := l.find(a)
 	if err != nil {
 		return err
@@ -150,11 +152,7 @@ func (l *Lines) Set(a mta.Address, key, value string) error {
 	if err != nil {
 		return err
 	}
-	fields = slices.DeleteFunc(fields, func(f string) bool { return strings.HasPrefix(f, key+"=") })
-	if value != "" {
-		fields = append(fields, key+"="+value)
-	}
-	line := strings.Join(fields, " ")
+	line := strings.Join(change(fields), " ")
 	if _, err := parseLine(line); err != nil {
 		return err
 	}
