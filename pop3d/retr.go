@@ -12,11 +12,7 @@ import (
 
 // retr is RETR (RFC 1939 5).
 func (s *session) retr(_ context.Context, arg string) error {
-	i, ok, err := s.message(arg)
-	if !ok {
-		return err
-	}
-	f, err := s.openMessage(i)
+	i, f, err := s.openMessage(arg)
 	if f == nil {
 		return err
 	}
@@ -40,11 +36,7 @@ func (s *session) top(_ context.Context, arg string) error {
 	if !valid {
 		return s.err("TOP takes a message number and a number of lines")
 	}
-	i, ok, err := s.message(number)
-	if !ok {
-		return err
-	}
-	f, err := s.openMessage(i)
+	i, f, err := s.openMessage(number)
 	if f == nil {
 		return err
 	}
@@ -55,14 +47,17 @@ func (s *session) top(_ context.Context, arg string) error {
 	return s.send(i, f, f, &topCut{lines: n})
 }
 
-// openMessage opens a message for an answer. Where it cannot be had it is nil, and the client told.
-func (s *session) openMessage(i int) (*maildir.File, error) {
-	f, err := s.drop.Open(i)
-	if err != nil {
-		return nil, s.unreadable(i, err)
+// openMessage opens the message of a number, for an answer. Where it cannot be had f is nil, and the client told.
+func (s *session) openMessage(number string) (i int, f *maildir.File, err error) {
+	i, ok, err := s.message(number)
+	if !ok {
+		return 0, nil, err
+	}
+	if f, err = s.drop.Open(i); err != nil {
+		return 0, nil, s.unreadable(i, err)
 	}
 	if !s.opt.RefuseUTF8 || s.utf8 {
-		return f, nil
+		return i, f, nil
 	}
 	ascii, err := asciiHeader(f)
 	switch {
@@ -71,10 +66,10 @@ func (s *session) openMessage(i int) (*maildir.File, error) {
 	case !ascii:
 		err = s.err("[UTF8] message %d has a header in UTF-8: it takes the command UTF8", i+1)
 	default:
-		return f, nil
+		return i, f, nil
 	}
 	_ = f.Close()
-	return nil, err
+	return 0, nil, err
 }
 
 // errCut ends a session whose message failed in the middle.
