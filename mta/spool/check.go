@@ -171,13 +171,12 @@ func (c *checker) deferredFiles() error {
 			continue
 		}
 		for _, name := range names {
-			base, isLog := strings.CutSuffix(name, logSuffix)
-			id, err := mta.ParseID(base)
+			id, isLog, ok := deferredName(shard, name)
 			switch {
-			case err != nil || id.Shard() != shard:
+			case !ok:
 				c.problem("%s: not a name of the spool's", c.l.file(dirDeferred, shard)+"/"+name)
 			case isLog:
-				c.log(id, slices.Contains(names, base))
+				c.log(id, slices.Contains(names, string(id)))
 			default:
 				n++
 				c.deferredFile(id)

@@ -51,11 +51,19 @@ func MakeDirs(fsys durable.FS, root string) error {
 // paths of one spool.
 type layout struct{ root string }
 
-func (l layout) dir(name string) string              { return filepath.Join(l.root, name) }
-func (l layout) file(dir, name string) string        { return filepath.Join(l.root, dir, name) }
-func (l layout) large(id mta.ID) string              { return l.file(dirLarge, string(id)) }
-func (l layout) tmp(name string) string              { return l.file(dirTmp, name) }
-func (l layout) shard(id mta.ID) string              { return l.file(dirDeferred, id.Shard()) }
-func (l layout) deferred(id mta.ID) string           { return filepath.Join(l.shard(id), string(id)) }
-func (l layout) deferredLog(id mta.ID) string        { return l.deferred(id) + logSuffix }
+func (l layout) dir(name string) string       { return filepath.Join(l.root, name) }
+func (l layout) file(dir, name string) string { return filepath.Join(l.root, dir, name) }
+func (l layout) large(id mta.ID) string       { return l.file(dirLarge, string(id)) }
+func (l layout) tmp(name string) string       { return l.file(dirTmp, name) }
+func (l layout) shard(id mta.ID) string       { return l.file(dirDeferred, id.Shard()) }
+func (l layout) deferred(id mta.ID) string    { return filepath.Join(l.shard(id), string(id)) }
+func (l layout) deferredLog(id mta.ID) string { return l.deferred(id) + logSuffix }
+
+// deferredName reads the name of a file in a shard: whose it is, and whether it is the log; ok is false where no message of
+// the shard has such a name.
+func deferredName(shard, name string) (id mta.ID, isLog, ok bool) {
+	base, isLog := strings.CutSuffix(name, logSuffix)
+	id, err := mta.ParseID(base)
+	return id, isLog, err == nil && id.Shard() == shard
+}
 func segmentName(file string) (name string, ok bool) { return strings.CutSuffix(file, segSuffix) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -44,10 +43,9 @@ func (s *Store) listDeferred(c *recovery) ([]mta.ID, error) {
 			continue
 		}
 		for _, name := range names {
-			base, isLog := strings.CutSuffix(name, logSuffix)
-			id, err := mta.ParseID(base)
+			id, isLog, ok := deferredName(shard, name)
 			switch {
-			case err != nil || id.Shard() != shard:
+			case !ok:
 				s.o.Log.SpoolSkipped(s.l.file(dirDeferred, shard)+"/"+name, errors.New("not a name of the spool's"))
 			case isLog:
 				c.logs[id] = true
