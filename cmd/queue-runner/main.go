@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/control"
 	"github.com/posthouse-mail/posthouse/mta/daemon"
@@ -100,11 +101,17 @@ func controlSocket(app *daemon.App, c *config.Config, s *control.Server) (serve 
 	return func(ctx context.Context) error { return s.Serve(ctx, ln) }, nil
 }
 
+// exitNewer is the status where only a later version can read the spool: another try would find the same.
+const exitNewer = 65
+
 // open takes the spool. Another queue-runner may be about to end: trying again later is all there is to do.
 func open(app *daemon.App, c *config.Config, boot string) (*spool.Store, error) {
 	store, err := spool.Open(spool.Options{FS: durable.OS{}, Root: c.Spool.Path, Boot: boot, Log: app.Log, Readers: 4 * runtime.GOMAXPROCS(0)})
-	if errors.Is(err, spool.ErrRunning) {
+	switch {
+	case errors.Is(err, spool.ErrRunning):
 		err = fmt.Errorf("%w: %w", err, syscall.EAGAIN)
+	case errors.Is(err, mta.ErrNewer):
+		err = daemon.WithStatus(err, exitNewer)
 	}
 	return store, err
 }

@@ -109,6 +109,14 @@ func settings(t *testing.T, unit string) map[string][]string {
 	return m
 }
 
+// hopeless are the exit statuses of a service after which another start would end in the same way.
+func hopeless(unit string) string {
+	if unit == "posthouse-queue-runner.service" {
+		return "64 65 78" // 65: a spool of a later version
+	}
+	return "64 78"
+}
+
 // Each of these costs mail when it is changed, and none of them shows in a test of one daemon alone.
 func TestTrapsOfUnits(t *testing.T) {
 	bad := map[string]string{
@@ -134,8 +142,8 @@ func TestTrapsOfUnits(t *testing.T) {
 			continue // no daemon
 		}
 		for key, want := range map[string]string{
-			"Type": "notify", "Restart": "on-failure", "LogRateLimitIntervalSec": "0", "ExecReload": `/bin/sh -c "kill -HUP $MAINPID"`,
-			"CapabilityBoundingSet": capabilities[name], "RestartPreventExitStatus": "64 78",
+			"Type": "notify", "Restart": "on-failure", "LogRateLimitIntervalSec": "0", "CapabilityBoundingSet": capabilities[name],
+			"ExecReload": strings.Join(set["ExecStart"], "") + ` --check|/bin/sh -c "kill -HUP $MAINPID"`, "RestartPreventExitStatus": hopeless(name),
 		} {
 			if got := strings.Join(set[key], "|"); got != want || set[key] == nil {
 				t.Errorf("%s: got %s=%q, want %q", name, key, got, want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type App struct {
 
 	cfg    atomic.Pointer[config.Config]
 	level  slog.LevelVar
+	since  time.Time // when the configuration was read; of the goroutine that reloads
 	notify func(state string)
 	exit   func(int)
 	ready  chan struct{} // closed by the first Ready
@@ -61,7 +63,7 @@ func (a *App) Ready() error {
 		a.isReady = true
 		a.health.ready()
 		a.Log.Ready(a.Name)
-		a.notify(systemd.SdNotifyReady)
+		a.notify(systemd.SdNotifyReady + "\n" + a.status(""))
 		close(a.ready)
 	}
 	return nil
@@ -114,17 +116,26 @@ func (a *App) watch(signals <-chan os.Signal, cancel context.CancelFunc, over <-
 // reloadNow reads the configuration again and puts it in force, all of it or nothing.
 func (a *App) reloadNow() {
 	a.notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
-	defer a.notify(systemd.SdNotifyReady)
+	refused, at := "", time.Now()
+	defer func() { a.notify(systemd.SdNotifyReady + "\n" + a.status(refused)) }()
 	next, err := config.Load(a.Path)
 	if err == nil {
 		err = a.apply(next)
 	}
 	if err != nil {
-		a.Log.ReloadFailed(a.Path, a.tell(err))
+		err = a.tell(err)
+		a.Log.ReloadFailed(a.Path, err)
+		refused = fmt.Sprintf("reload of %s refused (%s); ", at.Format(time.DateTime), strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
+	a.since = at
 	a.Log.Reloaded(a.Path)
 	a.warnings(next)
+}
+
+// status is what `systemctl status` shows beside the state.
+func (a *App) status(refused string) string {
+	return "STATUS=" + refused + "configuration of " + a.since.Format(time.DateTime) + " in force"
 }
 
 // tell logs the faults of a configuration one by one, and returns what is left to say of err.

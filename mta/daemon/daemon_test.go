@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
@@ -68,6 +70,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-c", path, "extra"}, 64, "", `unexpected argument "extra"`},
 		{[]string{"-c", "/nowhere/posthouse.toml"}, 78, "", "/nowhere/posthouse.toml:1: open /nowhere/posthouse.toml: no such file"},
 		{[]string{"--config=" + bad}, 78, "", bad + ":4: smtpd.max_errors: 0 is out of range; allowed: 1 to 1000\n" + bad + ":5: smtpd.zz: unknown key"},
+		{[]string{"--check", "--config=" + bad}, 78, "", bad + ":4: smtpd.max_errors"},
 		{[]string{"--help"}, 0, "--config FILE", ""},
 		{[]string{"--version"}, 0, "testd (Posthouse) " + Version(), ""},
 		{[]string{"--config", path}, 0, "", "event=stopped program=testd\n"},
@@ -77,6 +80,16 @@ func TestCommandLine(t *testing.T) {
 		if status != c.status || !strings.Contains(out.String(), c.out) || !strings.Contains(stderr.String(), c.err) {
 			t.Errorf("%v: got status %d\n%s\n%s\nwant %d, %q, %q", c.args, status, &out, &stderr, c.status, c.out, c.err)
 		}
+	}
+}
+
+func TestACheckOfTheConfigurationStartsNothing(t *testing.T) {
+	var out, stderr bytes.Buffer
+	status := start("testd", []string{"--check", "-c", writeConfig(t, t.TempDir(), "")}, &out, &stderr, func(context.Context, *App) error {
+		return errors.New("the work has begun")
+	})
+	if status != 0 || out.Len() > 0 || stderr.Len() > 0 {
+		t.Errorf("got status %d, %q, %q, want 0 and nothing said", status, &out, &stderr)
 	}
 }
 
@@ -91,6 +104,7 @@ func TestExitStatus(t *testing.T) {
 		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EIO}, 74},
 		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, 75},
 		{fmt.Errorf("listen: %w", syscall.EADDRINUSE), 71},
+		{fmt.Errorf("x: %w", WithStatus(&fs.PathError{Op: "open", Path: "/x", Err: syscall.EIO}, 65)), 65},
 		{nil, 0},
 	} {
 		if got := ExitStatus(c.err); got != c.want {
@@ -176,7 +190,7 @@ func TestReloadTakesAllOrNothing(t *testing.T) {
 		}
 		return nil
 	})
-	step := func(text string, wantErrors int) {
+	step := func(text string, wantErrors int, status string) {
 		t.Helper()
 		writeConfig(t, dir, text)
 		states = nil
@@ -184,19 +198,20 @@ func TestReloadTakesAllOrNothing(t *testing.T) {
 		if got := a.Config().SMTPD.MaxErrors; got != wantErrors {
 			t.Errorf("%q: got max_errors %d in force, want %d", text, got, wantErrors)
 		}
-		if len(states) != 2 || !strings.HasPrefix(states[0], "RELOADING=1\nMONOTONIC_USEC=") || states[1] != "READY=1" {
+		if len(states) != 2 || !strings.HasPrefix(states[0], "RELOADING=1\nMONOTONIC_USEC=") || !regexp.MustCompile("^READY=1\nSTATUS="+status+" in force$").MatchString(states[1]) {
 			t.Errorf("%q: the service manager got %q", text, states)
 		}
 	}
-	step("[smtpd]\nmax_errors = 5\n[log]\nlevel = \"debug\"\n", 5)
+	step("[smtpd]\nmax_errors = 5\n[log]\nlevel = \"debug\"\n", 5, `configuration of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 	wantLog(t, log, "event=reloaded")
 	if a.level.Level().String() != "DEBUG" {
 		t.Errorf("got level %v, want that of the new file", a.level.Level())
 	}
-	step("[smtpd]\nmax_errors = 0\n", 5)
+	a.since = time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	step("[smtpd]\nmax_errors = 0\n", 5, `reload of \S+ \S+ refused \(faults in the configuration: 1\); configuration of 2001-02-03 04:05:06`)
 	wantLog(t, log, "event=config-problem where="+path+":4 key=smtpd.max_errors", "event=reload-failed")
 	refuse = true
-	step("[smtpd]\nmax_errors = 7\n", 5)
+	step("[smtpd]\nmax_errors = 7\n", 5, `reload of \S+ \S+ refused \(not with me\); configuration of 2001-02-03 04:05:06`)
 	wantLog(t, log, `err="not with me"`)
 	if got := fmt.Sprint(first); got != "[5 7 5]" {
 		t.Errorf("the first function got %s, want [5 7 5]: the old one again after the refusal", got)

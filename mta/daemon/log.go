@@ -36,14 +36,24 @@ func handler(format string, stderr io.Writer, level slog.Leveler) slog.Handler {
 	case "json":
 		return maillog.NewJSON(stderr, level)
 	case "auto":
-		// A program under another root directory has the stream and not the socket: there the stream takes the lines.
-		if ok, err := journal.StderrIsJournalStream(); err == nil && ok && stderr == os.Stderr && isSocket(journalSocket) {
-			if h, err := slogjournal.NewHandler(&slogjournal.Options{Level: level}); err == nil {
-				return maillog.NewJournal(h)
-			}
+		if h, ok := journalHandler(stderr, level); ok {
+			return h
 		}
 	}
 	return maillog.NewText(stderr, level)
+}
+
+// journalHandler logs to the journal, where standard error goes there.
+func journalHandler(stderr io.Writer, level slog.Leveler) (slog.Handler, bool) {
+	// A program under another root directory has the stream and not the socket: there the stream takes the lines.
+	if ok, err := journal.StderrIsJournalStream(); err != nil || !ok || stderr != os.Stderr || !isSocket(journalSocket) {
+		return nil, false
+	}
+	h, err := slogjournal.NewHandler(&slogjournal.Options{Level: level})
+	if err != nil {
+		return nil, false
+	}
+	return maillog.NewJournal(h), true
 }
 
 func isSocket(path string) bool {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -46,12 +48,13 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	path := flags.StringP("config", "c", config.DefaultPath, "the configuration `FILE`")
+	check := flags.Bool("check", false, "read the configuration as a start would, say what is wrong, and end")
 	version := flags.Bool("version", false, "say the version and end")
 	help := flags.BoolP("help", "h", false, "say this and end")
 	err := flags.Parse(args)
 	switch {
 	case err == nil && *help:
-		fmt.Fprintf(stdout, "Usage: %s [--config FILE]\n\n%s\nSee %s(8).\n", name, strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", "             "), name)
+		fmt.Fprintf(stdout, "Usage: %s [--config FILE] [--check]\n\n%s\nSee %s(8).\n", name, strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", "             "), name)
 		return 0
 	case err == nil && *version:
 		fmt.Fprintf(stdout, "%s (Posthouse) %s %s\n", name, Version(), runtime.Version())
@@ -68,15 +71,30 @@ func start(name string, args []string, stdout, stderr io.Writer, run Run) int {
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	cfg, err := config.Load(*path)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
+	switch {
+	case err != nil:
+		tellFaults(stderr, err)
 		return ExitConfig
+	case *check:
+		return 0
 	}
 	app := newApp(name, *path, cfg, stderr)
 	app.Log.Started(name, Version(), *path)
 	err = app.run(run, signals)
 	app.Log.Stopped(name, app.tell(err))
 	return ExitStatus(err)
+}
+
+// tellFaults says why there is no configuration, which would tell how to log: for a reader a line a fault, and for the journal
+// the events that they are, with the priority of errors.
+func tellFaults(stderr io.Writer, err error) {
+	var faults config.Errors
+	h, ok := journalHandler(stderr, slog.LevelInfo)
+	if !ok || !errors.As(err, &faults) {
+		fmt.Fprintln(stderr, err)
+		return
+	}
+	(&App{Log: maillog.New(h)}).tell(faults)
 }
 
 // version is for the linker to set; make does.
@@ -128,7 +146,7 @@ func (a *App) warnings(c *config.Config) {
 }
 
 func newApp(name, path string, cfg *config.Config, stderr io.Writer) *App {
-	a := &App{Name: name, Path: path, notify: sdNotify, exit: os.Exit, ready: make(chan struct{}), inherited: inherit()}
+	a := &App{Name: name, Path: path, since: time.Now(), notify: sdNotify, exit: os.Exit, ready: make(chan struct{}), inherited: inherit()}
 	a.cfg.Store(cfg)
 	a.level.Set(level(cfg.Log.Level))
 	a.Log = maillog.New(handler(cfg.Log.Format, stderr, &a.level))
