@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // patience ends a test that waits for a process that says nothing.
@@ -64,24 +63,6 @@ const asked = "#!/bin/bash\nIFS= read -r -d '' login <&3\nIFS= read -r -d '' pas
 // pam is a service of PAM.
 const pam = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"
 
-// log is what as-user writes.
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // await waits for a line of the log that holds all the parts.
 func (m *machine) await(parts ...string) string {
 	m.t.Helper()
@@ -109,7 +90,7 @@ func holds(s string, parts []string) bool {
 type machine struct {
 	t      *testing.T
 	dir    string
-	log    *log
+	log    *mtatest.Log
 	client asuser.Client
 	cmd    *exec.Cmd
 }
@@ -158,7 +139,7 @@ func start(t *testing.T, settings ...string) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	m := &machine{t: t, dir: dir, log: &log{}, client: asuser.Client{Path: filepath.Join(dir, "run/as-user", asuser.SocketName)}}
+	m := &machine{t: t, dir: dir, log: &mtatest.Log{}, client: asuser.Client{Path: filepath.Join(dir, "run/as-user", asuser.SocketName)}}
 	for _, d := range []string{".", "bin", "run", "run/as-user", "state", "spool"} {
 		path := filepath.Join(dir, d)
 		if err := os.MkdirAll(path, 0o755); err != nil {

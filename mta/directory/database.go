@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +34,10 @@ type Verifier interface {
 // ErrFault is in the error of a Store that has been asked and has an answer, but one with a fault: somebody else's may have none.
 var ErrFault = errors.New("fault in the answer")
 
+// ErrNotAsked is in the error of a Store that has not been asked, as there can be no such user or alias, and no such password:
+// it says nothing of whether there are answers.
+var ErrNotAsked = errors.New("not asked")
+
 // ErrNotListed says that a Store has no list of all its users.
 var ErrNotListed = errors.New("no query for a list of all users")
 
@@ -50,24 +53,35 @@ const listTime = 5 * time.Minute
 // Database is users in a Store. Each question is asked anew, so that a change is seen at once.
 type Database struct {
 	passwords
+	*place
+}
+
+// place is what all Databases of one Store share.
+type place struct {
 	name  string // for the log and for errors
 	store Store
-	check Verifier // nil: the rows have the verifiers
+	judge Verifier // nil: the rows have the verifiers
 
 	// Whom a question about somebody found last: nobody's passwords are checked at the same cost.
-	last atomic.Pointer[User]
-
-	mu   sync.Mutex // guards away
-	away bool       // the last question had no answer
+	last   atomic.Pointer[User]
+	health health
 }
 
 // OpenDatabase asks nothing yet. The name is for the log and for errors, as "postgres" is.
 func OpenDatabase(name string, s Store, opt Options) *Database {
-	d := &Database{passwords: newPasswords(opt), name: name, store: s}
+	p := &place{name: name, store: s}
 	if v, ok := s.(Verifier); ok && v.Verifies() {
-		d.check = v
+		p.judge = v
 	}
-	return d
+	return &Database{newPasswords(opt), p}
+}
+
+// With returns a Database of the same Store with other options. What is known of the Store counts for both, and so do the
+// passwords that were right.
+func (d *Database) With(opt Options) *Database {
+	p := newPasswords(opt)
+	p.cache = d.cache
+	return &Database{p, d.place}
 }
 
 // Lookup returns the user with an address; ErrUnknown if there is none. Any other error is temporary: ErrAway, or a row that
@@ -97,7 +111,7 @@ func (d *Database) find(ctx context.Context, a mta.Address) (*User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: user %s: %w", d.name, key, err)
 	}
-	if d.check != nil && !d.opt.DropVerifiers {
+	if d.judge != nil && !d.opt.DropVerifiers {
 		u.elsewhere = row
 	}
 	if len(u.verifiers) > 0 && !u.Disabled {
@@ -128,35 +142,29 @@ func (d *Database) List(ctx context.Context) (all []mta.Address, err error) {
 	return all, err
 }
 
-// ask bounds a question, and tells the log when answers stop and when they come again.
-func ask[T any](ctx context.Context, d *Database, question func(context.Context) (T, error)) (T, error) {
+// ask bounds a question, asks none where nobody has had an answer for a while, and tells the log when answers stop and when they
+// come again. What the Store need not be asked about has the zero answer.
+func ask[T any](ctx context.Context, d *Database, question func(context.Context) (T, error)) (answer T, err error) {
+	if err := d.health.ask(); err != nil {
+		return answer, fmt.Errorf("%s: %w: %w", d.name, ErrAway, err)
+	}
 	bound, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	answer, err := question(bound)
-	if err != nil && ctx.Err() != nil { // who asked is gone: it says nothing of the database
+	answer, err = question(bound)
+	switch {
+	case errors.Is(err, ErrNotAsked):
+		return answer, nil
+	case err != nil && ctx.Err() != nil: // who asked is gone: it says nothing of the database
 		return answer, ctx.Err()
-	}
-	if errors.Is(err, ErrFault) {
-		d.tell(nil)
+	case errors.Is(err, ErrFault):
+		d.heard(nil)
 		return answer, fmt.Errorf("%s: %w", d.name, err)
 	}
-	d.tell(err)
+	d.heard(err)
 	if err != nil {
 		err = fmt.Errorf("%s: %w: %w", d.name, ErrAway, err)
 	}
 	return answer, err
-}
-
-func (d *Database) tell(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case err != nil && !d.away:
-		d.opt.Log.UsersAway(d.name, err)
-	case err == nil && d.away:
-		d.opt.Log.UsersBack(d.name)
-	}
-	d.away = err != nil
 }
 
 // Authenticate is File.Authenticate.
@@ -171,7 +179,7 @@ func (d *Database) Authenticate(ctx context.Context, login, password string) (id
 	if err != nil {
 		return "", err
 	}
-	if d.check != nil {
+	if d.judge != nil {
 		return d.verify(ctx, user, password)
 	}
 	against := d.dummy()
@@ -193,11 +201,12 @@ func (d *Database) verify(ctx context.Context, user *User, password string) (ide
 		}
 	}
 	refused, err := ask(ctx, d, func(ctx context.Context) (bool, error) {
-		err := d.check.Verify(ctx, row, password)
-		if errors.Is(err, mta.ErrCredentials) {
-			return true, nil
+		err := d.judge.Verify(ctx, row, password)
+		refused := errors.Is(err, mta.ErrCredentials)
+		if refused && !errors.Is(err, ErrNotAsked) {
+			err = nil
 		}
-		return false, err
+		return refused, err
 	})
 	switch {
 	case err != nil:
@@ -236,7 +245,7 @@ func (d *Database) dummy() []verifier {
 // OffersScram is File.OffersScram. Whether each user has a verifier for SCRAM nobody can tell without a look at all of them:
 // ScramAuto offers none. Where the Store checks passwords itself nobody has one.
 func (d *Database) OffersScram() (scram, plus bool) {
-	if d.opt.DropVerifiers || d.check != nil || d.opt.Scram != ScramAlways {
+	if d.opt.DropVerifiers || d.judge != nil || d.opt.Scram != ScramAlways {
 		return false, false
 	}
 	return true, !d.opt.NoScramPlus

@@ -121,3 +121,18 @@ func (p *Postgres) Exec(t testing.TB, sql string) {
 		t.Fatal(err)
 	}
 }
+
+// Lock has questions about a table wait until unlock is called.
+func (p *Postgres) Lock(t testing.TB, table string) (unlock func()) {
+	t.Helper()
+	c, err := pgx.Connect(context.Background(), p.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock = func() { _ = c.Close(context.Background()) }
+	t.Cleanup(unlock)
+	if _, err := c.Exec(context.Background(), fmt.Sprintf("BEGIN; LOCK TABLE %q", table)); err != nil {
+		t.Fatal(err)
+	}
+	return unlock
+}

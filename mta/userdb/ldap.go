@@ -62,7 +62,7 @@ func openLDAP(text string, c config.LDAP) (*directoryServer, error) {
 func (s *directoryServer) User(ctx context.Context, address string) (directory.Row, error) {
 	a, ok := askable(address)
 	if !ok {
-		return nil, nil
+		return nil, directory.ErrNotAsked
 	}
 	columns := map[string]string{"address": s.cfg.Address, "password": s.cfg.Password, "quota": s.cfg.Quota, "forward": s.cfg.Forward,
 		"send_as": s.cfg.SendAs, "disabled": s.cfg.Disabled}
@@ -152,7 +152,7 @@ func bareCrypt(v string) string {
 func (s *directoryServer) Alias(ctx context.Context, address string) ([]string, error) {
 	a, ok := askable(address)
 	if s.alias == "" || !ok {
-		return nil, nil
+		return nil, directory.ErrNotAsked
 	}
 	found, err := s.search(ctx, s.alias.about(a), []string{s.cfg.Target}, maxRows+1)
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *directoryServer) Verifies() bool { return s.cfg.Password == "" }
 func (s *directoryServer) Verify(ctx context.Context, row directory.Row, password string) error {
 	dn, begin := row[dnKey], time.Now()
 	if password == "" || row != nil && dn == "" {
-		return mta.ErrCredentials // servers let anybody do that, as nobody (RFC 4513 section 5.1.2)
+		return fmt.Errorf("%w: %w", directory.ErrNotAsked, mta.ErrCredentials) // servers let anybody do that, as nobody (RFC 4513 section 5.1.2)
 	}
 	if row == nil {
 		dn = "cn=posthouse-nobody," + s.cfg.Base

@@ -125,7 +125,7 @@ func (p *postgres) User(ctx context.Context, address string) (directory.Row, err
 // Alias implements directory.Store.
 func (p *postgres) Alias(ctx context.Context, address string) ([]string, error) {
 	if p.sql.Alias == "" {
-		return nil, nil
+		return nil, directory.ErrNotAsked
 	}
 	var all []string
 	_, err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {

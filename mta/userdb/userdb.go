@@ -13,9 +13,9 @@ import (
 // Opener opens [users] again whenever the configuration is read again, and goes on with the connections there are as long as
 // it says the same. The zero value is ready; it is safe for use by many goroutines.
 type Opener struct {
-	mu    sync.Mutex // guards the rest
-	same  string     // what store was opened by
-	store directory.Store
+	mu   sync.Mutex // guards the rest
+	same string     // what db was opened by
+	db   *directory.Database
 }
 
 // Open opens what a configuration names, which says more than the Options of domains and SCRAM. A database need not answer: what
@@ -29,11 +29,7 @@ func (o *Opener) Open(c *config.Config, opt directory.Options) (directory.Users,
 		}
 		return directory.Open(c.Users.File, opt)
 	}
-	store, err := o.open(c)
-	if err != nil {
-		return nil, err
-	}
-	return directory.OpenDatabase(c.Users.Driver, store, opt), nil
+	return o.open(c, opt)
 }
 
 // Key names what in the configuration says where the users are.
@@ -47,11 +43,9 @@ func Key(c *config.Config) string {
 	return "users.file"
 }
 
-// open is the store of before, if the configuration asks for the same. An old one is not closed: sessions go on with it, and
-// it lets its connections go when nobody uses them.
-func (o *Opener) open(c *config.Config) (directory.Store, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// open goes on with the store of before, if the configuration asks for the same. An old one is not closed: sessions go on with
+// it, and it lets its connections go when nobody uses them.
+func (o *Opener) open(c *config.Config, opt directory.Options) (directory.Users, error) {
 	u := c.Users
 	switch u.Driver {
 	case "postgres":
@@ -59,7 +53,7 @@ func (o *Opener) open(c *config.Config) (directory.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return o.reuse(fmt.Sprintf("postgres %q %+v", url, u.Postgres), func() (directory.Store, error) {
+		return o.reuse(u.Driver, fmt.Sprintf("%q %+v", url, u.Postgres), opt, func() (directory.Store, error) {
 			return openPostgres(url, u.Postgres)
 		})
 	case "ldap":
@@ -67,20 +61,22 @@ func (o *Opener) open(c *config.Config) (directory.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return o.reuse(fmt.Sprintf("ldap %q %+v", text, u.LDAP), func() (directory.Store, error) { return openLDAP(text, u.LDAP) })
+		return o.reuse(u.Driver, fmt.Sprintf("%q %+v", text, u.LDAP), opt, func() (directory.Store, error) { return openLDAP(text, u.LDAP) })
 	}
 	return nil, fmt.Errorf("users.driver %q is not known", u.Driver)
 }
 
-func (o *Opener) reuse(key string, open func() (directory.Store, error)) (directory.Store, error) {
-	if o.store != nil && o.same == key {
-		return o.store, nil
+func (o *Opener) reuse(driver, settings string, opt directory.Options, open func() (directory.Store, error)) (directory.Users, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if key := driver + " " + settings; o.same != key {
+		s, err := open()
+		if err != nil {
+			return nil, err
+		}
+		o.db, o.same = directory.OpenDatabase(driver, s, opt), key
 	}
-	s, err := open()
-	if err == nil {
-		o.store, o.same = s, key
-	}
-	return s, err
+	return o.db.With(opt), nil
 }
 
 // Aliases are those of a database; nil where the users are in a file, or no query asks for any.

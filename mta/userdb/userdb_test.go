@@ -1,7 +1,6 @@
 package userdb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +62,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("wrong queries", func(t *testing.T) { queriesThatAreWrong(t, s) })
 	t.Run("altered", func(t *testing.T) { aTableThatIsAltered(t, s) })
 	t.Run("away", func(t *testing.T) { aDatabaseThatGoesAway(t, s) })
+	t.Run("hangs", func(t *testing.T) { aDatabaseThatHangs(t, s) })
 }
 
 func addr(t *testing.T, s string) mta.Address {
@@ -165,7 +165,7 @@ func queriesThatAreWrong(t *testing.T, s *mtatest.Postgres) {
 
 // What the database cannot do with one address says nothing of the others; and a table that is altered is there.
 func aTableThatIsAltered(t *testing.T, s *mtatest.Postgres) {
-	ctx, c, log := context.Background(), fresh(t, s, "altered"), &journal{}
+	ctx, c, log := context.Background(), fresh(t, s, "altered"), &mtatest.Log{}
 	for _, q := range []struct{ query, address string }{
 		{queries.User, "alice@here.test"},
 		{"SELECT * FROM mailbox WHERE address = $1 AND 1 / (length($1) - 14) > 0", "zero@here.test"},
@@ -191,32 +191,14 @@ func aTableThatIsAltered(t *testing.T, s *mtatest.Postgres) {
 			t.Errorf("a column less: %v", err)
 		}
 	}
-	if log.count("users-away") > 0 {
+	if log.Count("users-away") > 0 {
 		t.Error("it was said to be away")
 	}
 }
 
-// journal keeps the log.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(p)
-}
-
-func (j *journal) count(event string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.b.String(), "event="+event+" ")
-}
-
 // A database that is away says nothing of who exists, and is found again.
 func aDatabaseThatGoesAway(t *testing.T, s *mtatest.Postgres) {
-	log := &journal{}
+	log := &mtatest.Log{}
 	u, err := new(userdb.Opener).Open(fresh(t, s, "away"), directory.Options{Log: maillog.New(maillog.NewText(log, slog.LevelInfo))})
 	if err != nil {
 		t.Fatal(err)
@@ -236,14 +218,47 @@ func aDatabaseThatGoesAway(t *testing.T, s *mtatest.Postgres) {
 	}
 	s.Start(t)
 	eventually(t, func() error { _, err := u.Lookup(ctx, alice); return err })
-	if away, back := log.count("users-away"), log.count("users-back"); away != 1 || back != 1 {
+	if away, back := log.Count("users-away"), log.Count("users-back"); away != 1 || back != 1 {
 		t.Errorf("users-away %d times and users-back %d, want once", away, back)
 	}
 	// Who asks and does not wait for the answer says nothing of the database.
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := u.Lookup(gone, alice); !errors.Is(err, context.Canceled) || log.count("users-away") != 1 {
+	if _, err := u.Lookup(gone, alice); !errors.Is(err, context.Canceled) || log.Count("users-away") != 1 {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Nobody waits for a database that hangs, when some have, and that it goes on is seen though nobody asks.
+func aDatabaseThatHangs(t *testing.T, s *mtatest.Postgres) {
+	log := &mtatest.Log{}
+	u, err := new(userdb.Opener).Open(fresh(t, s, "hangs"), directory.Options{Log: maillog.New(maillog.NewText(log, slog.LevelInfo))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock := s.Lock(t, "mailbox")
+	look := func() error { _, err := u.Lookup(context.Background(), addr(t, "alice@here.test")); return err }
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if err := look(); !errors.Is(err, directory.ErrAway) {
+				t.Errorf("got %v, want ErrAway", err)
+			}
+		})
+	}
+	all.Wait()
+	if err := look(); !errors.Is(err, directory.ErrAway) || !strings.Contains(err.Error(), "3 questions have had no answer") {
+		t.Errorf("got %v, want that nobody is asked", err)
+	}
+	unlock()
+	eventually(t, func() error {
+		if log.Count("users-back") == 0 {
+			return errors.New("it is not back: " + log.String())
+		}
+		return nil
+	})
+	if err := look(); err != nil || log.Count("users-away") != 1 || log.Count("users-back") != 1 {
+		t.Errorf("got %v, and in the log\n%s", err, log)
 	}
 }
 

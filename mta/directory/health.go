@@ -1,0 +1,119 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta"
+)
+
+// When a place of users is asked no longer, and how it is found to be back.
+const (
+	maxUnanswered = 3 // questions in a row, while none had an answer for queryTime
+	probeEvery    = time.Second
+	probeFor      = time.Minute // after the last question that was not asked
+)
+
+// health is whether a place of users answers. Where several questions in a row have had no answer, nobody waits for one
+// until a probe has had one.
+type health struct {
+	mu         sync.Mutex // guards the rest
+	away       bool       // what the log was told last
+	unanswered int        // questions in a row
+	answered   time.Time  // when the last answer came
+	shut       error      // why nobody asks; nil: all do
+	wanted     time.Time  // when somebody last wanted to, while it was shut
+	probing    bool
+}
+
+// ask says why nobody is to ask for the moment.
+func (h *health) ask() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.shut != nil {
+		h.wanted = time.Now()
+	}
+	return h.shut
+}
+
+// heard takes what became of a question, nil for an answer, and has the log told when that changes. The result says whether to
+// begin with probes.
+func (h *health) heard(err error, away func(error), back func()) (probe bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		if h.away {
+			back()
+		}
+		h.away, h.unanswered, h.answered, h.shut = false, 0, time.Now(), nil
+		return false
+	}
+	if !h.away {
+		away(err)
+	}
+	h.away = true
+	h.unanswered++
+	// With others who have answers it is slow, or has too few connections, and not away.
+	if h.shut != nil || h.unanswered < maxUnanswered || time.Since(h.answered) < queryTime {
+		return false
+	}
+	h.shut, h.wanted = fmt.Errorf("%d questions have had no answer, the last: %w", h.unanswered, err), time.Now()
+	probe, h.probing = !h.probing, true
+	return probe
+}
+
+// probes says whether to go on with probes: not when answers have come, or nobody has asked for long. Then the next question
+// is its own probe.
+func (h *health) probes() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.shut != nil && time.Since(h.wanted) < probeFor {
+		return true
+	}
+	h.shut, h.probing = nil, false
+	return false
+}
+
+// probe asks about nobody until there is an answer.
+func (d *Database) probe() {
+	for d.health.probes() {
+		ctx, cancel := context.WithTimeout(context.Background(), queryTime)
+		err := d.anything(ctx)
+		cancel()
+		if err == nil {
+			d.heard(nil)
+		} else {
+			time.Sleep(probeEvery)
+		}
+	}
+}
+
+// anything asks each kind of question. A fault is an answer.
+func (d *Database) anything(ctx context.Context) error {
+	const nobody = "posthouse-check@localhost"
+	_, err := d.store.User(ctx, nobody)
+	if isAnswer(err) {
+		_, err = d.store.Alias(ctx, nobody)
+	}
+	if isAnswer(err) && d.judge != nil && !d.opt.DropVerifiers {
+		err = d.judge.Verify(ctx, nil, nobody)
+	}
+	if isAnswer(err) {
+		return nil
+	}
+	return err
+}
+
+func isAnswer(err error) bool {
+	return err == nil || errors.Is(err, ErrFault) || errors.Is(err, ErrNotAsked) || errors.Is(err, mta.ErrCredentials)
+}
+
+// heard is health.heard.
+func (d *Database) heard(err error) {
+	if d.health.heard(err, func(err error) { d.opt.Log.UsersAway(d.name, err) }, func() { d.opt.Log.UsersBack(d.name) }) {
+		go d.probe() // ends by itself
+	}
+}
