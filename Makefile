@@ -87,7 +87,7 @@ staticcheck:
 # runs them in full, and here those of TestRepeatedCrashes stand for them. What is in contrib/ starts the programs as they are
 # installed, without the detector, and the packages of ONE_THREAD share nothing between goroutines; of the filters among them
 # that is tested.
-ONE_THREAD = mta/sign mta/dmarc mta/bounce filters/dkim filters/spf
+ONE_THREAD = mta/sign mta/dmarc mta/spf mta/bounce filters/dkim filters/spf
 race:
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short ./mta/runner $$($(GO) list ./... | grep -v -e /mta/spool$$ -e /contrib/ $(ONE_THREAD:%=-e /%$$))
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -run '^TestIsAGoodFilter$$' $(addprefix ./,$(filter filters/%,$(ONE_THREAD)))

@@ -39,6 +39,7 @@ var floors = []struct {
 	{"mta/guard", 2, "counts and delays; knows no protocol"},
 	{"mta/sign", 2, "for the dkim filter and for what the queue makes itself"},
 	{"mta/dmarc", 2, "policies and reports; knows no filter, so posthouse can show them without gRPC"},
+	{"mta/spf", 2, "who may send for a domain; knows no filter, so posthouse can ask it without gRPC"},
 	{"mta/spool", 2, "the state machine on disk; knows neither what comes in nor what goes out"},
 	{"mta/dane", 2, "TLSA records against a certificate; dials nothing"},
 	{"mta/mtasts", 2, "policies and their files; knows no SMTP, cmd gives it a dialer"},

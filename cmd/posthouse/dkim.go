@@ -121,7 +121,7 @@ func writeKey(file string, text []byte) error {
 func txtStrings(record string) []string {
 	var list []string
 	for part := range slices.Chunk([]byte(record), 255) {
-		list = append(list, `"`+string(part)+`"`)
+		list = append(list, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(part))+`"`)
 	}
 	return list
 }
@@ -159,6 +159,9 @@ func dkimCheck(ctx context.Context, path string, out, errOut io.Writer) error {
 			if err := checkKey(ctx, r, cfg, domain, selector); err != nil {
 				bad++
 				fmt.Fprintf(errOut, "%s._domainkey.%s: %v\n", selector, domain, err)
+				if line := keyLine(cfg, domain, selector); line != "" {
+					fmt.Fprintf(errOut, "    %s\n", line)
+				}
 				continue
 			}
 			if _, err := fmt.Fprintf(out, "OK: %s._domainkey.%s\n", selector, domain); err != nil {
@@ -175,6 +178,22 @@ func dkimCheck(ctx context.Context, path string, out, errOut io.Writer) error {
 	return coded(err)
 }
 
+// keyLine is the record that DNS should have of a key, "" where there is no key.
+func keyLine(cfg *config.Config, domain, selector string) string {
+	key, err := sign.Load(domain, selector, layout.KeyFile(cfg, domain, selector))
+	if err != nil {
+		return ""
+	}
+	record, err := key.Record()
+	if err != nil {
+		return ""
+	}
+	return rr{name: key.Name(), kind: "TXT", value: record}.line()
+}
+
+// errAsk is wrapped where DNS did not answer.
+var errAsk = errors.New("DNS did not answer")
+
 func checkKey(ctx context.Context, r *dns.Resolver, cfg *config.Config, domain, selector string) error {
 	key, err := sign.Load(domain, selector, layout.KeyFile(cfg, domain, selector))
 	if err != nil {
@@ -183,10 +202,9 @@ func checkKey(ctx context.Context, r *dns.Resolver, cfg *config.Config, domain, 
 	records, err := r.TXT(ctx, key.Name())
 	switch {
 	case dns.Permanent(err):
-		record, rerr := key.Record()
-		return errors.Join(fmt.Errorf("DNS has no record; it should be: %s", record), rerr)
+		return errors.New("DNS has no record of it")
 	case err != nil:
-		return err
+		return fmt.Errorf("%w: %w", errAsk, err)
 	case len(records) > 1:
 		return fmt.Errorf("DNS has %d records, want one: verifiers may take either", len(records))
 	}

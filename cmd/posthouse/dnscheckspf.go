@@ -2,182 +2,102 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/spf"
 )
 
-// maxSPF bounds the records and names that an evaluation asks for (RFC 7208 4.6.4).
-const maxSPF = 10
-
-// errUndecided says that a record has a term whose meaning depends on more than an address.
-var errUndecided = errors.New("has a term that is not judged here")
-
-// errPerm says that a record is one that others take for none (RFC 7208 2.6.7).
-var errPerm = errors.New("an error in the SPF record")
-
-// spf asks whether each address of this host may send for a domain.
-func (k *dnsCheck) spf(ctx context.Context, domain, fix string) {
-	addrs := k.addrs
+// senders are the addresses that others see mail of this host come from.
+func (k *dnsCheck) senders() []netip.Addr {
 	if len(k.cfg.Outbound.Source) > 0 {
-		addrs = k.cfg.Outbound.Source
+		return k.cfg.Outbound.Source
 	}
-	for _, a := range addrs {
-		e := spfEvaluation{r: k.r, addr: a.Unmap(), left: maxSPF}
-		passes, err := e.passes(ctx, domain)
-		switch {
-		case err == nil && passes:
-			k.add("spf", levelOK, domain, "", "it allows %s", a)
-		case err == nil:
-			k.add("spf", levelFault, domain, fix, "it does not allow %s, from which this host sends", a)
-		case errors.Is(err, errUndecided):
-			k.add("spf", levelWarning, domain, fix, "%v", err)
-		case errors.Is(err, errPerm):
-			k.add("spf", levelFault, domain, fix, "%v", err)
-		default:
-			k.missing("spf", levelFault, domain, fix, err)
+	list := slices.Clone(k.addrs)
+	for _, a := range k.leaves {
+		if reachableByAll(a) && !slices.Contains(list, a) {
+			list = append(list, a)
 		}
 	}
+	return list
 }
 
-// spfEvaluation finds out whether an address is one that a record lets send (RFC 7208 5), by the mechanisms that depend on
-// addresses alone. The others, and macros, depend on the message: no answer is better than a wrong one.
-type spfEvaluation struct {
-	r    *dns.Resolver
-	addr netip.Addr
-	left int
+// spf asks for each address whether it may send for a domain, as a receiver does.
+func (k *dnsCheck) spf(ctx context.Context, z *zone, l *findings) {
+	fix := rr{name: z.domain, kind: "TXT", value: z.find(z.domain, "TXT")[0]}.line()
+	good := true
+	for _, a := range k.senders() {
+		result, err := spf.Check(ctx, k.r, a, k.cfg.Hostname, "postmaster@"+z.domain)
+		good = good && result == spf.Pass
+		switch result {
+		case spf.Pass:
+			l.add("spf", levelOK, z.domain, "", "it allows %s", a)
+		case spf.TempError:
+			l.missing("spf", levelUnknown, z.domain, fix, err)
+		case spf.None:
+			l.add("spf", levelFault, z.domain, fix, "no record: nothing says that %s may send for it", a)
+		case spf.PermError:
+			l.add("spf", levelFault, z.domain, k.amendSPF(ctx, z, fix), "others take the record for an error: %v", err)
+		default:
+			l.add("spf", levelFault, z.domain, k.amendSPF(ctx, z, fix), "it does not allow %s, from which this host sends: %s", a, result)
+		}
+	}
+	if !good {
+		return
+	}
+	u := spf.Cost(ctx, k.r, z.domain)
+	if u.Terms > spf.MaxTerms {
+		l.add("spf", levelWarning, z.domain, "take out what is no longer needed, or write addresses (ip4:, ip6:) instead of names",
+			"it needs more than %d questions: all others that it names get an error instead of an answer", spf.MaxTerms)
+	}
+	for _, name := range u.Lost {
+		l.add("spf", levelWarning, z.domain, "take "+name+" out of the record", "%s, which it names, has no record that can be read: an error for whomever it is asked about", name)
+	}
 }
 
-// record returns the terms of the one record that a domain has.
-func (e *spfEvaluation) record(ctx context.Context, domain string) ([]string, error) {
-	if e.left--; e.left < 0 {
-		return nil, fmt.Errorf("%w: it needs more than %d questions", errPerm, maxSPF)
-	}
-	all, err := e.r.TXT(ctx, domain)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
+// amendSPF is the record of the domain with this host's addresses in front, where there is one; these cost no question.
+func (k *dnsCheck) amendSPF(ctx context.Context, z *zone, without string) string {
+	all, _ := k.r.TXT(ctx, z.domain) // as it was a moment ago
+	var records []string
 	for _, s := range all {
 		if s == "v=spf1" || strings.HasPrefix(strings.ToLower(s), "v=spf1 ") {
-			found = append(found, s)
+			records = append(records, strings.TrimSpace(s[len("v=spf1"):]))
 		}
 	}
-	switch len(found) {
-	case 0:
-		return nil, fmt.Errorf("SPF record of %s: %w", domain, dns.ErrNoData)
-	case 1:
-		return strings.Fields(found[0])[1:], nil
+	if len(records) != 1 {
+		return without
 	}
-	return nil, fmt.Errorf("%w: %s has %d of them, leave one", errPerm, domain, len(found))
+	terms := "v=spf1"
+	for _, a := range k.senders() {
+		terms += fmt.Sprintf(" %s:%s", map[bool]string{true: "ip4", false: "ip6"}[a.Is4()], a)
+	}
+	return rr{name: z.domain, kind: "TXT", value: terms + " " + records[0]}.line()
 }
 
-func (e *spfEvaluation) passes(ctx context.Context, domain string) (bool, error) {
-	terms, err := e.record(ctx, domain)
-	if err != nil {
-		return false, err
+// helo asks whether this host may use its own name, which is what counts for reports of failure (RFC 7208 2.3).
+func (k *dnsCheck) helo(ctx context.Context, l *findings) {
+	host := k.cfg.Hostname
+	if slices.Contains(k.cfg.LocalDomains(), host) && !k.cfg.Domain(host).Implicit {
+		return // it is looked at as a domain
 	}
-	redirect := ""
-	for _, term := range terms {
-		lower := strings.ToLower(term)
-		if target, ok := strings.CutPrefix(lower, "redirect="); ok {
-			redirect = target
-			continue
-		}
-		if name, _, ok := strings.Cut(lower, "="); ok && !strings.ContainsAny(name, ":/") {
-			continue // a modifier that decides nothing
-		}
-		matches, err := e.matches(ctx, strings.TrimLeft(lower, "+-~?"), domain)
-		if err != nil {
-			return false, err
-		}
-		if matches {
-			return !strings.ContainsAny(term[:1], "-~?"), nil
+	fix := rr{name: host, kind: "TXT", value: "v=spf1 a -all"}.line()
+	for _, a := range k.senders() {
+		switch result, err := spf.Check(ctx, k.r, a, host, ""); result {
+		case spf.Pass:
+			l.add("spf", levelOK, host, "", "it allows %s", a)
+		case spf.TempError:
+			l.missing("spf", levelUnknown, host, fix, err)
+		case spf.None, spf.Neutral:
+			l.add("spf", levelWarning, host, fix, "nothing says that %s may send by this name, which reports of failure do", a)
+		case spf.PermError:
+			l.add("spf", levelFault, host, fix, "others take the record for an error: %v", err)
+		default:
+			l.add("spf", levelFault, host, fix, "it does not allow %s, from which this host sends reports of failure: %s", a, result)
 		}
 	}
-	if redirect != "" && !strings.Contains(redirect, "%") {
-		return e.passes(ctx, redirect)
-	}
-	return false, nil
 }
 
-// matches says whether a mechanism, in small letters, is about the address.
-func (e *spfEvaluation) matches(ctx context.Context, term, domain string) (bool, error) {
-	if strings.Contains(term, "%") {
-		return false, fmt.Errorf("the record of %s %w: %s", domain, errUndecided, term)
-	}
-	name, rest, _ := strings.Cut(term, ":")
-	switch name {
-	case "ip4", "ip6":
-		if p, err := netip.ParsePrefix(rest); err == nil {
-			return p.Contains(e.addr), nil
-		}
-		a, err := netip.ParseAddr(rest)
-		if err != nil {
-			return false, fmt.Errorf("%w of %s: %s", errPerm, domain, term)
-		}
-		return a == e.addr, nil
-	case "include":
-		return e.passes(ctx, rest)
-	case "all":
-		return true, nil
-	}
-	name, bits, _ := strings.Cut(term, "/")
-	name, host, _ := strings.Cut(name, ":")
-	if host == "" {
-		host = domain
-	}
-	switch name {
-	case "a":
-		return e.among(ctx, host, bits)
-	case "mx":
-		return e.exchanger(ctx, host, bits)
-	}
-	return false, fmt.Errorf("the record of %s %w: %s", domain, errUndecided, term)
-}
-
-func (e *spfEvaluation) exchanger(ctx context.Context, host, bits string) (bool, error) {
-	list, err := e.r.MX(ctx, host)
-	if dns.Permanent(err) {
-		return false, nil
-	}
-	for _, m := range list[:min(len(list), maxSPF)] {
-		if found, err := e.among(ctx, m.Host, bits); found || err != nil {
-			return found, err
-		}
-	}
-	return false, err
-}
-
-// among says whether the address is one of a host's, or in the network of one: bits is "24", "/64" or "24//64".
-func (e *spfEvaluation) among(ctx context.Context, host, bits string) (bool, error) {
-	four, six, _ := strings.Cut(bits, "/")
-	six = strings.TrimPrefix(six, "/")
-	list, err := e.r.Addrs(ctx, host, true)
-	if dns.Permanent(err) {
-		return false, nil
-	}
-	for _, a := range list {
-		text, n := four, a.BitLen()
-		if a.Is6() {
-			text = six
-		}
-		if text != "" {
-			if n, err = strconv.Atoi(text); err != nil {
-				return false, fmt.Errorf("%w: %q is no length of a network", errPerm, bits)
-			}
-		}
-		p, perr := a.Prefix(n)
-		if perr != nil {
-			return false, fmt.Errorf("%w: %w", errPerm, perr)
-		}
-		if p.Contains(e.addr) {
-			return true, nil
-		}
-	}
-	return false, err
-}
+var _ spf.Resolver = (*dns.Resolver)(nil)

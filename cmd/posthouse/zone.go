@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -38,14 +40,15 @@ type zone struct {
 	policy       string // of MTA-STS (RFC 8461 3.2)
 }
 
-// newZone makes the zone of a domain; addrs are the host's.
+// newZone makes the zone of a domain; addrs are the host's. With an error about files it has all else.
 func newZone(c *config.Config, domain string, addrs []netip.Addr) (*zone, error) {
 	z := &zone{domain: domain, host: c.Hostname, policy: policyText(c.Hostname)}
+	var errs []error
 	add := func(name, kind, value string) {
 		z.records = append(z.records, rr{name: name, kind: kind, value: value})
 	}
 	for _, a := range addrs {
-		add(z.host, map[bool]string{true: "A", false: "AAAA"}[a.Is4()], a.String())
+		z.records = append(z.records, addressRR(z.host, a))
 	}
 	add(domain, "MX", "10 "+z.host+".")
 	add(domain, "TXT", "v=spf1 mx -all")
@@ -58,12 +61,13 @@ func newZone(c *config.Config, domain string, addrs []netip.Addr) (*zone, error)
 	}
 	for _, selector := range d.DKIM {
 		key, err := sign.Load(d.Name, selector, layout.KeyFile(c, d.Name, selector))
-		if err != nil {
-			return nil, err
+		record := ""
+		if err == nil {
+			record, err = key.Record()
 		}
-		record, err := key.Record()
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		add(key.Name(), "TXT", record)
 	}
@@ -73,13 +77,14 @@ func newZone(c *config.Config, domain string, addrs []netip.Addr) (*zone, error)
 	if c.TLS.Certificate != "" {
 		value, err := tlsaRecord(c.TLS.Certificate)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+		} else {
+			z.records = append(z.records, rr{"_25._tcp." + z.host, "TLSA", value, "in a zone that is signed (DNSSEC), and made anew with each new key"})
 		}
-		z.records = append(z.records, rr{"_25._tcp." + z.host, "TLSA", value, "in a zone that is signed (DNSSEC), and made anew with each new key"})
 	}
 	z.services(c)
 	z.elsewhere()
-	return z, nil
+	return z, errors.Join(errs...)
 }
 
 // services tells mail programs where to go (RFC 6186, RFC 8314 5.1).
@@ -162,8 +167,7 @@ func policyText(host string) string {
 
 // stsRecord has an id that changes with the policy.
 func (z *zone) stsRecord() string {
-	sum := sha256.Sum256([]byte(z.policy))
-	return "v=STSv1; id=" + hex.EncodeToString(sum[:8])
+	return "v=STSv1; id=" + stsID(z.policy)
 }
 
 // tlsaRecord is the data of a TLSA record: DANE-EE, the public key, SHA-256 (RFC 7672 3.1.1).
@@ -190,6 +194,10 @@ func spkiSum(cert *x509.Certificate) string {
 
 // publicAddresses are those of this machine's interfaces that others can reach.
 func publicAddresses() []netip.Addr {
+	return slices.DeleteFunc(interfaceAddresses(), func(a netip.Addr) bool { return !reachableByAll(a) })
+}
+
+func interfaceAddresses() []netip.Addr {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil
@@ -197,9 +205,7 @@ func publicAddresses() []netip.Addr {
 	var list []netip.Addr
 	for _, a := range all {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			if ip := p.Addr().Unmap(); ip.IsGlobalUnicast() && !ip.IsPrivate() {
-				list = append(list, ip)
-			}
+			list = append(list, p.Addr().Unmap())
 		}
 	}
 	return list

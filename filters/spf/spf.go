@@ -1,5 +1,5 @@
-// Package spf is the filter spf: whether a client may use the domain of its sender (RFC 7208). Explanations (exp) are read and not told. cmd/filter starts it;
-// posthouse-filters(7) describes its settings.
+// Package spf is the filter spf: whether a client may use the domain of its sender (RFC 7208), which mta/spf finds out. cmd/filter
+// starts it; posthouse-filters(7) describes its settings.
 package spf
 
 import (
@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/spf"
 )
 
 // checkTime bounds a check (RFC 7208 4.6.4 wants 20 s at the least).
@@ -20,7 +21,7 @@ const checkTime = 20 * time.Second
 // Filter is the filter. The zero Filter asks the name servers of its site.
 type Filter struct {
 	Version  string
-	Resolver Resolver
+	Resolver spf.Resolver
 
 	set settings
 }
@@ -34,7 +35,7 @@ type settings struct {
 	skip []netip.Prefix
 }
 
-var results = []string{none, neutral, pass, fail, softfail, tempError, permError}
+var results = []string{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.SoftFail, spf.TempError, spf.PermError}
 
 // Describe implements filters.Filter.
 func (f *Filter) Describe() filters.Info {
@@ -49,7 +50,7 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 	}
 	for key, list := range map[string][]string{"reject": set.Reject, "tempfail": set.TempFail} {
 		for _, r := range list {
-			if !slices.Contains(results, r) || r == "pass" {
+			if !slices.Contains(results, r) || r == spf.Pass {
 				return s.Fault(key, fmt.Sprintf("%s: %q is not among the results: %s", key, r, strings.Join(results, ", ")))
 			}
 		}
@@ -85,19 +86,19 @@ func (f *Filter) Sender(ctx context.Context, e *filters.Event) (*filters.Verdict
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	result, why := f.check(ctx, ip, e.Helo, e.Sender)
+	result, why := spf.Check(ctx, f.Resolver, ip, e.Helo, e.Sender)
 	v := &filters.Verdict{Score: f.set.Score[result], Notes: []filters.Note{{Method: "spf", Result: result, Properties: []filters.Property{identity(e)}}}}
 	switch {
-	case result == "temperror": // the error tells of our name servers
+	case result == spf.TempError: // the error tells of our name servers
 		v.Notes[0].Reason = "DNS did not answer"
-	case result == "permerror" && why != nil:
+	case result == spf.PermError && why != nil:
 		v.Notes[0].Reason = why.Error()
 	}
 	switch {
 	case slices.Contains(f.set.Reject, result):
 		v.Action, v.Code, v.Enhanced = filters.Reject, 550, "5.7.23" // RFC 7372 3.2
 		v.Text = fmt.Sprintf("SPF says %s for %s from %s", result, identity(e).Value, ip)
-		if result == "permerror" {
+		if result == spf.PermError {
 			v.Enhanced = "5.7.24"
 		}
 	case slices.Contains(f.set.TempFail, result):
@@ -113,16 +114,4 @@ func identity(e *filters.Event) filters.Property {
 		return filters.Property{Type: "smtp", Name: "helo", Value: e.Helo}
 	}
 	return filters.Property{Type: "smtp", Name: "mailfrom", Value: e.Sender}
-}
-
-func (f *Filter) check(ctx context.Context, ip netip.Addr, helo, sender string) (string, error) {
-	if sender == "" {
-		sender = "postmaster@" + helo // RFC 7208 2.4
-	}
-	local, domain, _ := cutLast(sender)
-	if local == "" {
-		sender = "postmaster@" + domain // RFC 7208 4.3
-	}
-	c := check{r: f.Resolver, ip: ip.Unmap(), helo: helo, sender: sender}
-	return c.host(ctx, domain)
 }

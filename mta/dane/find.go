@@ -21,6 +21,9 @@ type Records struct {
 	Usable []dns.TLSA // of All; none: the server must use TLS, and no certificate can be right or wrong (RFC 7672 2.2)
 }
 
+// RecordsOf are the records of a host whoever vouches for them, to hold its owner's certificate against.
+func RecordsOf(host string, list []dns.TLSA) *Records { return &Records{host, list, usable(list)} }
+
 // Find looks for the records of a host's port. Nil without an error: DANE does not apply to the host. An error means that
 // nobody can say whether it applies, so that the host must not be used (RFC 7672 2.1.2).
 //
@@ -53,7 +56,7 @@ func Find(ctx context.Context, r Resolver, host string, port uint16) (*Records, 
 			return nil, fmt.Errorf("find TLSA records of %s: %w", host, err)
 		}
 		if err == nil && path.Secure {
-			return &Records{base, list, usable(list)}, nil
+			return RecordsOf(base, list), nil
 		}
 	}
 	return nil, nil

@@ -233,6 +233,12 @@ func confServers(path string) ([]string, error) {
 	return list, nil
 }
 
+// Reverse is the name of an address in the reverse zone, without the final dot.
+func Reverse(a netip.Addr) string {
+	name, _ := reverseName(a) // which fails for what is no address alone
+	return strings.TrimSuffix(name, ".")
+}
+
 func reverseName(a netip.Addr) (string, error) {
 	name, err := wire.ReverseAddr(a.Unmap().WithZone("").String())
 	if err != nil {

@@ -104,13 +104,18 @@ func (p *Policy) Allows(host string) bool {
 func parseRecord(texts []string) (id string, ok bool) {
 	found := 0
 	for _, t := range texts {
-		if version, _, _ := strings.Cut(t, ";"); strings.TrimRight(version, " \t") != "v=STSv1" {
+		if !isRecord(t) {
 			continue
 		}
 		found++
 		id = recordID(t)
 	}
 	return id, found == 1 && id != ""
+}
+
+func isRecord(text string) bool {
+	version, _, _ := strings.Cut(text, ";")
+	return strings.TrimRight(version, " \t") == "v=STSv1"
 }
 
 func recordID(text string) string {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -126,6 +127,9 @@ func (k Key) public() (octets []byte, kind string, err error) {
 
 // Compare says what is wrong in a record that DNS has for the key; nil when verifiers will find the key in it.
 func (k Key) Compare(record string) error {
+	if strings.ContainsAny(record, "\"\\") {
+		return errors.New("there are quotation marks or backslashes in it: they belong to a zone file, and not to the record")
+	}
 	tags := map[string]string{}
 	for tag := range strings.SplitSeq(record, ";") {
 		name, value, ok := strings.Cut(tag, "=")
@@ -143,12 +147,21 @@ func (k Key) Compare(record string) error {
 	if have, ok := tags["k"]; ok && have != kind || !ok && kind != "rsa" {
 		return fmt.Errorf("k=%s, the key is %s", have, kind)
 	}
+	for tag, want := range map[string]string{"h": "sha256", "s": "email"} { // RFC 6376 3.6.1
+		if have, ok := tags[tag]; ok && !slices.Contains(strings.Split(have, ":"), want) && !(tag == "s" && slices.Contains(strings.Split(have, ":"), "*")) {
+			return fmt.Errorf("%s=%s lets no signature of ours be verified: take it out", tag, have)
+		}
+	}
 	p, ok := tags["p"]
 	if !ok {
 		return errors.New("it has no p=")
 	}
 	if p == "" {
 		return errors.New("p= is empty: the key is revoked")
+	}
+	want := base64.StdEncoding.EncodeToString(public)
+	if len(p) < len(want) && strings.HasPrefix(want, p) {
+		return fmt.Errorf("p= is cut off after %d of %d characters: a text longer than 255 takes several strings", len(p), len(want))
 	}
 	got, err := base64.StdEncoding.DecodeString(p)
 	if err != nil || !bytes.Equal(got, public) {

@@ -66,7 +66,7 @@ func TestARecordIsComparedWithItsKey(t *testing.T) {
 		if err != nil || k.Name() != "mail._domainkey.here.test" {
 			t.Fatalf("got %s, %q, %v", k.Name(), record, err)
 		}
-		for _, good := range []string{record, strings.ReplaceAll(record, "; ", ";"), record + "; t=s;", strings.Replace(record, "p=", "p = ", 1)} {
+		for _, good := range []string{record, strings.ReplaceAll(record, "; ", ";"), record + "; t=s;", record + "; h=sha1:sha256; s=*", strings.Replace(record, "p=", "p = ", 1)} {
 			if err := k.Compare(good); err != nil {
 				t.Errorf("%q: %v", good, err)
 			}
@@ -76,7 +76,11 @@ func TestARecordIsComparedWithItsKey(t *testing.T) {
 			{"v=DKIM1; k=rsa", "p="},
 			{strings.Replace(record, "DKIM1", "DKIM2", 1), "v=DKIM2"},
 			{record[:strings.Index(record, "p=")] + "p=", "revoked"},
-			{record[:len(record)-8], "another key"},
+			{record[:len(record)-8], "cut off"},
+			{record[:len(record)-8] + "AAAAAAAA", "another key"},
+			{strings.Replace(record, "; p=", "\" \"; p=", 1), "quotation marks"},
+			{record + "; h=sha1", "h=sha1"},
+			{record + "; s=tlsrpt", "s=tlsrpt"},
 			{strings.NewReplacer("k=rsa", "k=ed25519", "k=ed25519", "k=rsa").Replace(record), "the key is"},
 		} {
 			if err := k.Compare(c.record); err == nil || !strings.Contains(err.Error(), c.want) && !strings.Contains(err.Error(), "the key is") {

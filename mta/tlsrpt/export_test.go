@@ -15,11 +15,3 @@ func (r *Recorder) Tick(ctx context.Context) {
 func (r *Recorder) DueAt(start time.Time, domain string) time.Time {
 	return r.set.dueAt(&day{Start: start}, domain)
 }
-
-// Targets are where a record sends reports.
-func Targets(texts ...string) (list []string) {
-	for _, t := range parseRecord(texts) {
-		list = append(list, t.String())
-	}
-	return list
-}

@@ -23,6 +23,15 @@ func (t target) String() string {
 	return "mailto:" + t.mail.String()
 }
 
+// Targets are the places that the texts of _smtp._tls.DOMAIN ask reports to be sent to, as URIs; none where no reporter can use them.
+func Targets(texts []string) []string {
+	var list []string
+	for _, t := range parseRecord(texts) {
+		list = append(list, t.String())
+	}
+	return list
+}
+
 // parseRecord reads where reports go out of the texts of _smtp._tls.DOMAIN (RFC 8460 3). A domain with several records has
 // none.
 func parseRecord(texts []string) []target {

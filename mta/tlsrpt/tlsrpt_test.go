@@ -133,7 +133,7 @@ func TestRecords(t *testing.T) {
 		{"v=TLSRPTv1; rua=MAILTO:a%2Bb@b.test?subject=x, https://b.test:444/r?a#b, ftp://x", "mailto:a+b@b.test https://b.test:444/r?a"},
 		{"v=TLSRPTv1; rua=" + strings.Repeat("mailto:a@b.test,", 99), strings.TrimSpace(strings.Repeat("mailto:a@b.test ", 5))},
 	} {
-		got := strings.Join(tlsrpt.Targets(strings.Split(c.texts, "|")...), " ")
+		got := strings.Join(tlsrpt.Targets(strings.Split(c.texts, "|")), " ")
 		if strings.ReplaceAll(got, `"`, "") != c.want {
 			t.Errorf("%.80q: got %q, want %q", c.texts, got, c.want)
 		}
@@ -143,7 +143,7 @@ func TestRecords(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	f.Add("v=TLSRPTv1; rua=mailto:a@b.test,https://c.test/")
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, u := range tlsrpt.Targets(s) {
+		for _, u := range tlsrpt.Targets([]string{s}) {
 			if strings.ContainsAny(u, "\r\n\x00") {
 				t.Errorf("%q: got target %q", s, u)
 			}

@@ -36,7 +36,7 @@ func main() {
 	fresh := flag.Int("fresh", 20000, "new messages of one measurement")
 	rounds := flag.Int("rounds", 3, "measurements of new mail, each without and with the queue")
 	dir := flag.String("dir", "/var/tmp", "where the spools are: a real disk")
-	filled := flag.String("filled", "", "a folder whose folder full is a spool that an earlier run has filled; it stays")
+	filled := flag.String("filled", "", "a folder whose folder full is a spool that an earlier run has filled, or else is filled now; it stays")
 	profile := flag.String("cpuprofile", "", "write a profile of the start with the queue to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,8 +56,11 @@ func run(ctx context.Context, parent string, deferred, fresh, rounds int, profil
 	full, empty := filepath.Join(dir, "full"), filepath.Join(dir, "empty")
 	if filled != "" {
 		full = filepath.Join(filled, "full")
-	} else if err := fill(ctx, full, deferred); err != nil {
-		return err
+	}
+	if _, err := os.Stat(full); err != nil {
+		if err := fill(ctx, full, deferred); err != nil {
+			return err
+		}
 	}
 	var best [2]result
 	for round := range rounds {

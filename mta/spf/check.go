@@ -27,16 +27,30 @@ type Resolver interface {
 	Name(ctx context.Context, a netip.Addr) ([]string, error)
 }
 
-// Results that are not those of a mechanism.
+// Results, in the words of RFC 7208 2.6.
 const (
-	none      = "none"
-	neutral   = "neutral"
-	pass      = "pass"
-	fail      = "fail"
-	softfail  = "softfail"
-	tempError = "temperror"
-	permError = "permerror"
+	None      = "none"
+	Neutral   = "neutral"
+	Pass      = "pass"
+	Fail      = "fail"
+	SoftFail  = "softfail"
+	TempError = "temperror"
+	PermError = "permerror"
 )
+
+// Check is check_host() for a client: sender is the envelope sender without angle brackets, or empty, when it is the name of HELO that
+// counts. The error goes with TempError and PermError alone, and says why.
+func Check(ctx context.Context, r Resolver, ip netip.Addr, helo, sender string) (result string, err error) {
+	if sender == "" {
+		sender = "postmaster@" + helo // RFC 7208 2.4
+	}
+	local, domain, _ := cutLast(sender)
+	if local == "" {
+		sender = "postmaster@" + domain // RFC 7208 4.3
+	}
+	c := check{r: r, ip: ip.Unmap(), helo: helo, sender: sender}
+	return c.host(ctx, domain)
+}
 
 // check is one check_host() with all that it calls.
 type check struct {
@@ -57,22 +71,22 @@ var errDNS = errors.New("DNS did not answer")
 func (c *check) host(ctx context.Context, domain string) (string, error) {
 	name, err := dns.ASCII(domain)
 	if err != nil || !strings.Contains(name, ".") {
-		return none, nil
+		return None, nil
 	}
 	texts, err := c.r.TXT(ctx, name)
 	if err != nil && !dns.Permanent(err) {
-		return tempError, err
+		return TempError, err
 	}
 	texts = slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return !isRecord(t) })
 	switch {
 	case len(texts) == 0:
-		return none, nil
+		return None, nil
 	case len(texts) > 1:
-		return permError, fmt.Errorf("%s has several records", name)
+		return PermError, fmt.Errorf("%s has %d records", name, len(texts))
 	}
 	r, err := parse(texts[0])
 	if err != nil {
-		return permError, fmt.Errorf("%s: %w", name, err)
+		return PermError, fmt.Errorf("%s: %w", name, err)
 	}
 	return c.evaluate(ctx, r, domain)
 }
@@ -82,23 +96,23 @@ func (c *check) evaluate(ctx context.Context, r record, domain string) (string, 
 		matches, err := c.matches(ctx, m, domain)
 		switch {
 		case errors.Is(err, errDNS):
-			return tempError, err
+			return TempError, err
 		case err != nil:
-			return permError, err
+			return PermError, err
 		case matches:
 			return m.result, nil
 		}
 	}
 	if r.redirect == "" {
-		return neutral, nil
+		return Neutral, nil
 	}
 	if err := c.count(); err != nil {
-		return permError, err
+		return PermError, err
 	}
 	target := c.expand(ctx, r.redirect, domain)
 	result, err := c.host(ctx, target)
-	if result == none {
-		return permError, fmt.Errorf("%.80s, which %s redirects to, has no record", target, domain)
+	if result == None {
+		return PermError, fmt.Errorf("%.80s, which %s redirects to, has no record", target, domain)
 	}
 	return result, err
 }
@@ -160,13 +174,13 @@ func (c *check) matches(ctx context.Context, m mechanism, domain string) (bool, 
 
 func (c *check) include(ctx context.Context, target string) (bool, error) {
 	switch result, err := c.host(ctx, target); result {
-	case pass:
+	case Pass:
 		return true, nil
-	case tempError:
+	case TempError:
 		return false, fmt.Errorf("%w: %w", errDNS, err)
-	case permError:
+	case PermError:
 		return false, err
-	case none:
+	case None:
 		return false, fmt.Errorf("%.80s, which is included, has no record", target)
 	}
 	return false, nil
