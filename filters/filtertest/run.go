@@ -33,7 +33,7 @@ type Suite struct {
 	Messages []string
 	// Site is where it works; what is empty has a value for tests, and no resolver answers.
 	Site filters.Site
-	// Deadline bounds each call; default: 10 s.
+	// Deadline bounds each call about a session; default: 30 s.
 	Deadline time.Duration
 	// Remembers: its answers depend on those of before, as greylisting's do. Then they are not compared.
 	Remembers bool
@@ -53,7 +53,7 @@ func Run(t *testing.T, s Suite) {
 
 func (s *Suite) fill() {
 	if s.Deadline == 0 {
-		s.Deadline = 10 * time.Second
+		s.Deadline = 30 * time.Second
 	}
 	if s.Site.Hostname == "" {
 		s.Site.Hostname = "mx.example.net"

@@ -33,6 +33,9 @@ type world struct {
 	record []call     // while recording
 }
 
+// startTime bounds each call before the first session. It is far more than any filter needs on any machine.
+const startTime = 2 * time.Minute
+
 // newWorld serves a new filter. Its folder is that of before, where one is given.
 func newWorld(t testing.TB, s *Suite, dir string) *world {
 	t.Helper()
@@ -51,7 +54,7 @@ func newWorld(t testing.TB, s *Suite, dir string) *world {
 	w := &world{dir: dir, filter: s.New()}
 	w.name = w.filter.Describe().Name
 	w.opt = host.Options{
-		Directory: filepath.Join(dir, "bin"), Settings: filepath.Join(dir, "etc"), Timeout: s.Deadline, StartTimeout: s.Deadline, OnFailure: host.OnFailureAccept, // with the other local mail would wait
+		Directory: filepath.Join(dir, "bin"), Settings: filepath.Join(dir, "etc"), Timeout: s.Deadline, StartTimeout: startTime, OnFailure: host.OnFailureAccept, // with the other local mail would wait
 		Quarantine: host.QuarantineJunk, Run: filepath.Join(dir, "run"), State: filepath.Join(dir, "state"), Spool: filepath.Join(dir, "spool"),
 		Keys: filepath.Join(dir, "keys"), Owner: os.Geteuid(), MaxMessageSize: 64 << 20, Site: siteFor(s), Log: maillog.New(slog.DiscardHandler),
 	}

@@ -25,7 +25,7 @@ func need(t *testing.T, program string, args ...string) {
 // tries puts the filter tag through what the guide says of it.
 func tries(t *testing.T, s *site) {
 	t.Helper()
-	s.opt.Enabled, s.opt.Launcher, s.opt.StartTimeout = []string{"tag"}, launcher(t), 30*time.Second
+	s.opt.Enabled, s.opt.Launcher = []string{"tag"}, launcher(t)
 	s.start()
 	s.await("event=filter-started filter=tag version=1.0")
 	for _, c := range []struct{ content, want string }{

@@ -293,15 +293,23 @@ func (p *process) end() {
 			defer close(ended)
 			p.client.Kill()
 		}()
-		t := time.NewTimer(endTimeout)
-		select {
-		case <-ended:
-		case <-t.C:
+		wait := func() bool {
+			t := time.NewTimer(endTimeout)
+			defer t.Stop()
+			select {
+			case <-ended:
+				return true
+			case <-t.C:
+				return false
+			}
 		}
-		t.Stop()
+		asked := wait()
 		if p.pid > 1 {
 			_ = syscall.Kill(-p.pid, syscall.SIGKILL) // its group; mostly there is nobody left
 			killStarted(p.dir)
+			if !asked {
+				wait() // what stood before is gone when the next one takes its store
+			}
 		}
 	}
 	_ = os.RemoveAll(p.dir)

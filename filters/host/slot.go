@@ -115,6 +115,14 @@ func (s *slot) withdraw(swap bool, state string, err error) <-chan struct{} {
 	return idle
 }
 
+// fail says that there is no process, and counts the one that comes next.
+func (s *slot) fail(err error) {
+	s.withdraw(false, "down", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restarts++
+}
+
 func (s *slot) signal() {
 	close(s.changed)
 	s.changed = make(chan struct{})

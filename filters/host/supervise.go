@@ -26,8 +26,8 @@ func (s *slot) supervise(ctx context.Context) {
 		o := s.options.Load()
 		p, err := s.begin(ctx, o)
 		if err == nil {
-			o.Log.FilterStarted(s.name, p.info.version)
 			s.publish(p)
+			o.Log.FilterStarted(s.name, p.info.version) // who reads that finds it at work
 			s.first()
 			p, err = s.watch(ctx, p)
 		}
@@ -38,12 +38,9 @@ func (s *slot) supervise(ctx context.Context) {
 			backoff = 0
 		}
 		backoff = min(max(2*backoff, firstBackoff), maxBackoff)
-		s.withdraw(false, "down", err)
+		s.fail(err)
 		s.first()
 		s.options.Load().Log.FilterDown(s.name, err, backoff)
-		s.mu.Lock()
-		s.restarts++
-		s.mu.Unlock()
 		if !s.rest(ctx, backoff) {
 			return
 		}
@@ -186,9 +183,9 @@ func (s *slot) replace(ctx context.Context, o *Options, p *process) (*process, e
 	p.end()
 	err = q.activate(ctx, o)
 	if err == nil {
+		s.publish(q)
 		o.Log.FilterEnded(s.name, "replaced")
 		o.Log.FilterStarted(s.name, q.info.version)
-		s.publish(q)
 		return q, nil
 	}
 	q.end()

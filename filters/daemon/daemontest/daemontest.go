@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds the wait for a real daemon, which may have much to read when it starts.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Serve answers one connection at a time, in the test's own way, on a network "tcp" or "unix", until the test ends. It
 // gives the address as a filter's settings have it.
@@ -147,18 +147,6 @@ func Start(t testing.TB, address string, command ...string) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// Port is one of this machine's that is free now.
-func Port(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // output is what a daemon has printed, its first MiB.
