@@ -21,7 +21,7 @@ const slapdPath = "/usr/sbin/slapd"
 // nobody else anything; cn=admin,dc=example,dc=org writes, with the password admin.
 type Slapd struct {
 	LDAPI, LDAP, LDAPS string // its URLs; LDAP has STARTTLS
-	Certs              *Certs // its own, for localhost and 127.0.0.1
+	Certs              *Certs // its own, for the addresses of the URLs
 
 	dir   string
 	cmd   *exec.Cmd
@@ -37,7 +37,8 @@ func StartSlapd(t *testing.T, entries string) *Slapd {
 		}
 		t.Skip(err)
 	}
-	s := &Slapd{dir: t.TempDir(), Certs: NewCerts(t, "localhost", "127.0.0.1")}
+	ip := OwnIP()
+	s := &Slapd{dir: t.TempDir(), Certs: NewCerts(t, ip)}
 	conf := strings.NewReplacer("DIR", s.dir, "CERT", s.Certs.CertFile, "KEY", s.Certs.KeyFile).Replace(slapdConf)
 	for name, text := range map[string]string{"slapd.conf": conf, "entries": entries} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
@@ -52,7 +53,7 @@ func StartSlapd(t *testing.T, entries string) *Slapd {
 		t.Fatalf("slapadd: %v\n%s", err, out)
 	}
 	s.LDAPI = "ldapi://" + strings.ReplaceAll(s.socket(), "/", "%2f")
-	s.LDAP, s.LDAPS = "ldap://"+unusedPort(t), "ldaps://"+unusedPort(t)
+	s.LDAP, s.LDAPS = "ldap://"+net.JoinHostPort(ip, "1389"), "ldaps://"+net.JoinHostPort(ip, "1636")
 	s.Start(t)
 	return s
 }
@@ -62,7 +63,7 @@ func (s *Slapd) socket() string { return filepath.Join(s.dir, "ldapi") }
 // Start starts it again, after Stop.
 func (s *Slapd) Start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(slapdPath, "-f", filepath.Join(s.dir, "slapd.conf"), "-d", "0", "-h", strings.Join([]string{s.LDAPI, s.LDAP, s.LDAPS}, " "))
+	cmd := exec.Command(slapdPath, "-f", filepath.Join(s.dir, "slapd.conf"), "-d", "0", "-h", strings.Join([]string{s.LDAP, s.LDAPS, s.LDAPI}, " ")) // it begins to listen in this order
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -89,14 +90,4 @@ func (s *Slapd) Start(t *testing.T) {
 func (s *Slapd) Stop() {
 	_ = s.cmd.Process.Kill()
 	<-s.ended
-}
-
-func unusedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -41,7 +41,7 @@ func (d *delivery) dial(ctx context.Context, peers []peer) (conn net.Conn, p pee
 		}()
 	}
 	next()
-	wait := time.NewTimer(headStart)
+	wait := time.NewTimer(d.opt.headStart)
 	defer wait.Stop()
 	failed := make([]bool, len(peers))
 	for ended < len(peers) {

@@ -81,6 +81,8 @@ type Options struct {
 	MaxTry    int            // addresses that one Deliver connects to; default 10
 	Limits    smtpc.Timeouts // of the dialogue
 	Now       func() time.Time
+
+	headStart time.Duration // of the first address of two families; longer in tests
 }
 
 // Client delivers. It is safe for use by many goroutines. It keeps connections for messages to come, and remembers which
@@ -110,6 +112,9 @@ func New(o Options) *Client {
 	}
 	if o.Connect <= 0 {
 		o.Connect = 30 * time.Second
+	}
+	if o.headStart <= 0 {
+		o.headStart = headStart
 	}
 	if o.Spread <= 0 {
 		o.Spread = 10 * time.Minute

@@ -52,11 +52,12 @@ type network struct {
 
 func newNetwork(t *testing.T, records ...string) *network {
 	n := &network{t: t, zone: mtatest.NewZone(t, records...), ports: map[netip.Addr]string{}}
-	r, err := dns.New(dns.Options{Servers: []string{n.zone.Addr()}, Timeout: 5 * time.Second, Entries: -1})
+	r, err := dns.New(dns.Options{Servers: []string{n.zone.Addr()}, Timeout: time.Minute, Entries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.opt = remote.Options{Resolver: r, Hostname: "our.test", IPv6: true, Dial: n.dial}
+	n.opt.InTurn()
 	return n
 }
 

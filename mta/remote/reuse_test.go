@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
@@ -428,6 +430,22 @@ func (l caught) Accept() (net.Conn, error) {
 	return c, err
 }
 
+// arrived waits until something can be read from a connection, or it is closed.
+func arrived(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool {
+			var b [1]byte
+			_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			return err != unix.EAGAIN && err != unix.EINTR
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatAServerSaysUnaskedIsNoReplyToTheNextMessage(t *testing.T) {
 	const more = "550 5.1.1 no such user"
 	for _, late := range []bool{false, true} { // when the connection waits already
@@ -445,12 +463,19 @@ func TestWhatAServerSaysUnaskedIsNoReplyToTheNextMessage(t *testing.T) {
 		}}
 		s.StartOn(t, wire)
 		n.ports[netip.MustParseAddr("192.0.2.1")] = s.Addr()
+		var ours net.Conn
+		n.opt.Dial = func(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
+			conn, err := n.dial(ctx, source, to)
+			ours = conn
+			return conn, err
+		}
 		c := n.keep()
 		for _, domain := range []string{"d.test", "e.test"} {
 			out, _ := n.with(c, domain, "x@"+domain)
 			n.expect(fmt.Sprintf("%s, late %v", domain, late), out, "delivered 250 2.0.0 by a.test")
 			if late {
 				fmt.Fprint(<-wire.conns, more+"\r\n")
+				arrived(t, ours)
 			}
 		}
 		if s.Conns() != 2 || len(s.Messages()) != 2 {

@@ -265,7 +265,7 @@ func aDatabaseThatHangs(t *testing.T, s *mtatest.Postgres) {
 func eventually(t *testing.T, ok func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err = ok(); err == nil {
 			return
 		}
