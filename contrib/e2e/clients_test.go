@@ -221,12 +221,12 @@ func TestHeldMessageLeavesLater(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{})
 	c := i.submit(t, "alice")
+	begin := time.Now()
 	for _, line := range []string{"MAIL FROM:<alice@here.test> HOLDFOR=2 BY=600;N", "RCPT TO:<bob@here.test>"} {
 		if _, err := c.cmd("250", "%s", line); err != nil {
 			t.Fatal(err)
 		}
 	}
-	begin := time.Now()
 	if _, err := c.cmd("250", "BDAT 0 LAST"); err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,9 @@ import (
 
 const (
 	crashSessions = 20
-	// settledAfter is how long a runner needs at most to write down what it has delivered: checkpoints come every second.
-	settledAfter = 3 * time.Second
+	// settledAfter is how long a runner needs at most to write down what it has delivered: checkpoints come every second, where
+	// the machine lets it.
+	settledAfter = 30 * time.Second
 )
 
 // crash is the state of the crash test.
@@ -44,8 +45,8 @@ type outage struct{ killed, ready time.Time }
 
 // removal is a message that a reader fetched and deleted.
 type removal struct {
-	at       time.Time
-	recorded bool // the journal said before QUIT that the message is finished: it may never come again
+	at       time.Time // before QUIT
+	recorded bool      // the journal said before QUIT that the message is finished: it may never come again
 }
 
 // fate is what a sender knows of a message.
@@ -316,13 +317,14 @@ func (c *crash) read(user string) error {
 		}
 		got[token] = removal{recorded: recorded}
 	}
+	at := time.Now()
 	if _, err := p.cmd("QUIT"); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for token, r := range got {
-		r.at = time.Now()
+		r.at = at
 		c.taken[user][token] = append(c.taken[user][token], r)
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a test waits for what should be there at once, before it fails.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // bin is the folder of the programs. TestMain sets it, and nothing changes it.
 var bin string
