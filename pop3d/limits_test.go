@@ -87,7 +87,7 @@ func TestAPipelineIsAnsweredInOneWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	c := &client{t, conn, bufio.NewReader(conn)}
 	c.expect("+OK...")
 	before := n.Load()

@@ -82,7 +82,7 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 // waitFor returns once text stands in the log.
 func (l *logBuffer) waitFor(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		l.mu.Lock()
 		log := l.b.String()
@@ -209,7 +209,7 @@ func (h *host) dial(t *testing.T) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // a test that fails must also end
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute)) // a test that fails must also end
 	t.Cleanup(func() { _ = c.Close() })
 	return &client{t, c, bufio.NewReader(c)}
 }

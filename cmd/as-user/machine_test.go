@@ -16,7 +16,7 @@ import (
 )
 
 // patience ends a test that waits for a process that says nothing.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // The accounts of the test's machine. It has them in an /etc and a mount namespace of its own: the machine's own files stay as they are, and whoever replaces one of them, as useradd does, does not take ours away.
 const (

@@ -224,7 +224,9 @@ func alive(t *testing.T, text string) bool {
 
 func TestWhatAJobLeavesBehindIsKilled(t *testing.T) {
 	m := start(t)
-	printed, status, err := m.deliver("alice", `setsid sh -c 'trap "" TERM HUP; setsid sleep 1000 & echo $!; exec >&-; sleep 1000' & sleep 1001 >&- & echo $!; setsid sh -c 'setsid sleep 1002 >&- & echo $!' ; sleep 0.3; exit 0`)
+	// The job waits for the first of them to say who it is: that is on a pipe of its own, which ends then.
+	printed, status, err := m.deliver("alice", `exec 3>&1; first=$(setsid sh -c 'trap "" TERM HUP; setsid sleep 1000 >&3 & echo $!; exec >&-; sleep 1000' &); echo $first; `+
+		`sleep 1001 >&- 3>&- & echo $!; setsid sh -c 'setsid sleep 1002 >&- 3>&- & echo $!'; exit 0`)
 	if err != nil || status != 0 {
 		t.Fatalf("got %d, %v", status, err)
 	}

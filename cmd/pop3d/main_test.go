@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what should be there at once, before it fails.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // instance is a configuration in a folder, and the program that runs on it.
 type instance struct {

@@ -266,7 +266,7 @@ func TestTerminalIsAskedTwice(t *testing.T) {
 		cmd.SetIn(tty)
 		cmd.SetErr(p)
 		cmd.SetOut(&p.shown)
-		stop := time.AfterFunc(20*time.Second, func() { _ = master.Close() })
+		stop := time.AfterFunc(2*time.Minute, func() { _ = master.Close() })
 		err := cmd.ExecuteContext(t.Context())
 		stop.Stop()
 		if exitCode(err) != c.code {

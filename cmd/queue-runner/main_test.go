@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what should be there at once, before it fails.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func build(t *testing.T) string {
 	t.Helper()
@@ -65,6 +66,7 @@ resolver = ["127.0.0.1:1"]
 type program struct {
 	cmd   *exec.Cmd
 	lines chan string
+	seen  []string // lines that nobody has waited for yet
 }
 
 func start(t *testing.T, bin, config string) *program {
@@ -93,26 +95,26 @@ func start(t *testing.T, bin, config string) *program {
 	return p
 }
 
-// await returns the next line of the log that has all the texts in it.
+// await returns the first line of the log that has all the texts in it, and that was not returned before: what is done at the
+// same time is told in any order.
 func (p *program) await(t *testing.T, texts ...string) string {
 	t.Helper()
 	late := time.After(patience)
-	var seen []string
-	for {
-		select {
-		case line, ok := <-p.lines:
-			found := ok
-			for _, text := range texts {
-				found = found && strings.Contains(line, text)
+	for n := 0; ; n++ {
+		for n == len(p.seen) {
+			select {
+			case line, ok := <-p.lines:
+				if !ok {
+					t.Fatalf("the program has ended; got log\n%s\nwant %q in it", strings.Join(p.seen, "\n"), texts)
+				}
+				p.seen = append(p.seen, line)
+			case <-late:
+				t.Fatalf("got log\n%s\nwant %q in it", strings.Join(p.seen, "\n"), texts)
 			}
-			if found {
-				return line
-			}
-			if seen = append(seen, line); !ok {
-				t.Fatalf("the program has ended; got log\n%s\nwant %q in it", strings.Join(seen, "\n"), texts)
-			}
-		case <-late:
-			t.Fatalf("got log\n%s\nwant %q in it", strings.Join(seen, "\n"), texts)
+		}
+		if line := p.seen[n]; !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			p.seen = slices.Delete(p.seen, n, n+1)
+			return line
 		}
 	}
 }

@@ -82,7 +82,7 @@ func (p *process) start(t *testing.T, bin string) {
 		t.Fatal(err)
 	}
 	process := p.Process
-	guard := time.AfterFunc(time.Minute, func() { _ = process.Kill() }) // an event that never comes ends the test
+	guard := time.AfterFunc(5*time.Minute, func() { _ = process.Kill() }) // an event that never comes ends the test
 	t.Cleanup(func() { guard.Stop(); _ = process.Kill() })
 	p.log = bufio.NewScanner(stderr)
 }

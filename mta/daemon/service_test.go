@@ -15,7 +15,7 @@ import (
 )
 
 // patience ends a test that waits for a process that says nothing.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // TestAsAService is the daemon of the test below, in a process of its own: it says hello to whoever connects.
 func TestAsAService(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 // dialogueTime bounds a whole dialogue: nothing in it waits for a clock.
-const dialogueTime = 20 * time.Second
+const dialogueTime = 2 * time.Minute
 
 // Dialogue holds the conversation of a script with a server at the other end of nc, and closes nc. Each line is one of
 //

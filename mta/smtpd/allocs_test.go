@@ -31,7 +31,7 @@ func TestWhatACommandCosts(t *testing.T) {
 	nc := ln.dial()
 	defer nc.Close()
 	buf := make([]byte, 4096)
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(2 * time.Minute))
 	say := func(s string, replies int) {
 		if s != "" {
 			if _, err := io.WriteString(nc, s); err != nil {

@@ -229,7 +229,7 @@ func TestRepliesToAGroupGoOutTogether(t *testing.T) {
 	if _, err := br.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(2 * time.Minute))
 	go func() {
 		_, _ = io.WriteString(client, "EHLO c\r\nMAIL FROM:<a@away.test>\r\nRCPT TO:<alice@here.test>\r\nDATA\r\n")
 	}()

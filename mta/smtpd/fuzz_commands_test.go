@@ -48,7 +48,7 @@ func FuzzCommands(f *testing.F) {
 		l.Listener = ln
 		stop, _ := start(t, o, l, log)
 		nc := ln.dial()
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(2 * time.Minute))
 		c := &fuzzClient{t: t, nc: nc, br: bufio.NewReader(nc), piece: int(piece)%7 + 1, want: []string{"220"}}
 		c.flush()
 		for len(script) > 0 && len(c.said) < 1<<14 {

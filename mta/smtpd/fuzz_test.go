@@ -26,7 +26,7 @@ func FuzzSession(f *testing.F) {
 		ln := &pipes{conns: make(chan net.Conn)}
 		stop, _ := start(t, o, smtpd.Listener{Listener: ln, Role: mta.RoleMX}, log)
 		nc := ln.dial()
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(2 * time.Minute))
 		replies := make(chan []byte, 1)
 		go func() { b, _ := io.ReadAll(nc); replies <- b }()
 		for rest := in; len(rest) > 0; {

@@ -87,7 +87,7 @@ func TestNothingButCRLFDotCRLFEndsTheData(t *testing.T) {
 func dotted(t *testing.T, nc net.Conn, q *queue, content, repair string) {
 	t.Helper()
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(2 * time.Minute))
 	before := len(q.all())
 	said := make(chan string, 1)
 	go func() { b, _ := io.ReadAll(nc); said <- string(b) }()
