@@ -75,6 +75,7 @@ type Recipient struct {
 	User    string  `json:"user,omitempty"`    // the user of the machine whose ~/.forward named Target
 	Target  string  `json:"target,omitempty"`  // that user's: a kind, and behind a blank what it is (asuser.Target)
 	Via     string  `json:"via,omitempty"`     // the users whose ~/.forward led to it, with blanks between them
+	Left    int     `json:"left,omitempty"`    // where one has: how many recipients it may still become by those of others
 	Alias   Address `json:"alias,omitzero"`    // the address here that it came from
 }
 

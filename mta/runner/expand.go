@@ -23,12 +23,16 @@ func (v *visit) expand(i int, alias mta.Address, d route.Decision) {
 		several = max(several, 2) // the sender is told of the list, and not of its only member
 	}
 	wishes, tell := v.wishes(&v.rcpts[i], several)
+	left := v.rcpts[i].Left
+	if d.System != "" {
+		left = mayBecome(&v.rcpts[i]) / max(1, len(d.Members))
+	}
 	for _, m := range d.Members {
 		r := wishes
 		if list { // the owner wants reports, and the sender's wishes do not count (RFC 3461 5.2.7.3)
 			r = mta.Recipient{Folder: wishes.Folder, Final: true}
 		}
-		r.Address, r.Program, r.Via = m.Address, m.Program, v.rcpts[i].Via
+		r.Address, r.Program, r.Via, r.Left = m.Address, m.Program, v.rcpts[i].Via, left
 		if d.System != "" {
 			r.Via = strings.TrimSpace(r.Via + " " + d.System)
 		}

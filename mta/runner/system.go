@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,8 +36,8 @@ func (v *visit) program(i int, d route.Decision) {
 func (v *visit) system(i int, d route.Decision) {
 	r := &v.rcpts[i]
 	target := parseTarget(r.Target)
-	back := slices.Contains(strings.Fields(r.Via), d.System)
-	if back && target.Kind == "" {
+	before := strings.Fields(r.Via)
+	if slices.Contains(before, d.System) && target.Kind == "" {
 		target.Kind = asuser.ToMailbox
 	}
 	o, targets := v.hand(i, d, target)
@@ -52,8 +53,26 @@ func (v *visit) system(i int, d route.Decision) {
 			v.conclude(i, own(mta.Deferred, *waits), byLocal)
 			return
 		}
+		if most := mayBecome(r); len(members) > most || len(before) == route.MaxDepth {
+			v.conclude(i, multiplied(most, before, d.System), byLocal)
+			return
+		}
 		v.expand(i, v.fullAddress(r), route.Decision{Kind: route.Alias, Members: members, System: d.System})
 	}
+}
+
+// maxForwarded is how many recipients one may become by the ~/.forward of users, one behind the other. Each of the n that one
+// names may become an nth of that: so the bound holds for all of them together, whatever order they are in, and after a restart.
+const maxForwarded = route.MaxMembers
+
+// mayBecome is how many recipients one may still become.
+func mayBecome(r *spool.Rcpt) int { return cmp.Or(r.Left, maxForwarded) }
+
+// multiplied is what becomes of a recipient whose forwards are too many (RFC 3463 3.3).
+func multiplied(most int, before []string, name string) mta.Outcome {
+	cause := fmt.Errorf("~/.forward of %s names more than the %d recipients that may still come of this one, or is one of more than %d in a row; those before it: %s",
+		name, most, route.MaxDepth, cmp.Or(strings.Join(before, ", "), "none"))
+	return mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.2.4", Text: "too many forwards, one behind the other: the message would become too many", Cause: cause}
 }
 
 // hand asks System for a delivery.
@@ -75,9 +94,13 @@ func (v *visit) hand(i int, d route.Decision, target asuser.Target) (mta.Outcome
 }
 
 // wanted are the members that a user's ~/.forward names; waits says that one of them cannot be looked up now: it may be an
-// alias, which it could not be as a member.
+// alias, which it could not be as a member. Where they are too many, not all are there.
 func (v *visit) wanted(r *spool.Rcpt, d route.Decision, targets []asuser.Target) (members []route.Member, waits *route.Decision) {
+	most := mayBecome(r)
 	for _, t := range targets {
+		if len(members) > most {
+			break
+		}
 		if t.Kind == asuser.ToNothing {
 			members = append(members, route.Member{Address: r.Address, Decision: route.Decision{Kind: route.Discard}})
 			continue

@@ -207,6 +207,69 @@ func TestForwardsInACircleEndInTheMailboxes(t *testing.T) {
 	})
 }
 
+// Two users' forwards must not make a million of one message: the second, at each of the first one's addresses, has its share of
+// what one message may become.
+func TestForwardsOfForwardsDoNotMultiply(t *testing.T) {
+	for _, c := range []struct {
+		name                   string
+		first, nothing, second int // how many of the second's addresses, and how often /dev/null, the first one names
+		off, fails             int
+	}{
+		{"a hundred by a thousand", 100, 0, 1000, 0, 100},
+		{"all that is allowed", 1, 999, 10, 10, 0},
+		{"one too many", 1, 999, 11, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				a := w.unix()
+				for n := range c.first {
+					a.forwards["a"] = append(a.forwards["a"], targets(fmt.Sprintf("address b+%d@unix.test", n))...)
+				}
+				a.forwards["a"] = append(a.forwards["a"], slices.Repeat(targets("discard"), c.nothing)...)
+				for n := range c.second {
+					a.forwards["b"] = append(a.forwards["b"], targets(fmt.Sprintf("address x%d@far.test", n))...)
+				}
+				w.begin()
+				w.send("x@far.test", "a@unix.test")
+				w.until("finished", time.Hour, w.idle)
+				w.close()
+				off := slices.DeleteFunc(w.remote.recipients(), func(to string) bool { return to == "x@far.test" })
+				failed := w.log.named("failed")
+				if len(off) != c.off || len(failed) != c.fails {
+					t.Fatalf("got %d off, %d failed; want %d and %d", len(off), len(failed), c.off, c.fails)
+				}
+				for _, line := range failed {
+					if !strings.Contains(line, "5.2.4") || !strings.Contains(line, "those before it: a") || strings.Contains(line, "reply=~") {
+						t.Fatalf("got %s", line)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A row of users, each of whom forwards to the next.
+func TestForwardsInARowAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.unix()
+		for n := range 12 {
+			a.forwards[fmt.Sprintf("u%d", n)] = targets(fmt.Sprintf("address u%d@unix.test", n+1))
+		}
+		w.begin()
+		w.send("x@far.test", "u0@unix.test", "u3@unix.test")
+		w.until("finished", time.Hour, w.idle)
+		w.close()
+		if failed := w.log.named("failed"); len(failed) != 1 || !strings.Contains(failed[0], "u10@unix.test") {
+			t.Errorf("got %q, want u10 failed, the eleventh of its row", failed)
+		}
+		if got, want := a.delivered(), []string{"u12"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q, the ninth of its row", got, want)
+		}
+	})
+}
+
 // hanging is a System in which deliveries to some users do not end by themselves.
 type hanging struct {
 	*accounts
