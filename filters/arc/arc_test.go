@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/arc"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
@@ -51,15 +50,7 @@ func judge(t *testing.T, z zone, message string) *filters.Verdict {
 	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\nscore = { fail = 1.5 }")); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := f.Message(t.Context(), &filters.Event{Role: filters.RoleMX, Client: netip.MustParseAddrPort("192.0.2.1:25"), Message: m})
+	v, err := f.Message(t.Context(), &filters.Event{Role: filters.RoleMX, Client: netip.MustParseAddrPort("192.0.2.1:25"), Message: filtertest.Message(t, message)})
 	if err != nil {
 		t.Fatal(err)
 	}

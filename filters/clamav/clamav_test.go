@@ -12,39 +12,11 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/clamav"
+	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 )
 
 const message = "From: a@far.test\r\nSubject: x\r\n\r\nbody\r\n"
-
-// clamd answers one connection at a time in its own way, and tells what it was shown.
-func clamd(t *testing.T, network string, serve func(net.Conn)) string {
-	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = filepath.Join(t.TempDir(), "c")
-	}
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serve(c)
-			_ = c.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	if network == "unix" {
-		return "unix:" + address
-	}
-	return l.Addr().String()
-}
 
 // take reads what INSTREAM sends, whole.
 func take(c net.Conn) []byte {
@@ -83,15 +55,7 @@ func judge(t *testing.T, settings, text string) (*filters.Verdict, error) {
 	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\n"+settings)); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := f.Message(t.Context(), &filters.Event{Message: m})
+	v, err := f.Message(t.Context(), &filters.Event{Message: filtertest.Message(t, text)})
 	if v == nil {
 		v = &filters.Verdict{}
 	}
@@ -151,7 +115,7 @@ func TestWhatClamdAnswers(t *testing.T) {
 		{"larger than clamd takes, refused", says("INSTREAM size limit exceeded. ERROR\x00"), message, "on_too_large = \"reject\"", filters.Reject, "The message is too large to be checked for viruses", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v, err := judge(t, "address = \""+clamd(t, "tcp", c.serve)+"\"\n"+c.more, c.text)
+			v, err := judge(t, "address = \""+daemontest.Serve(t, "tcp", c.serve)+"\"\n"+c.more, c.text)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("got %+v, %v; want the error %s", v, err, c.err)
@@ -167,7 +131,7 @@ func TestWhatClamdAnswers(t *testing.T) {
 
 func TestOneThatReadsNothing(t *testing.T) {
 	end := make(chan struct{})
-	address := clamd(t, "unix", func(net.Conn) { <-end })
+	address := daemontest.Serve(t, "unix", func(net.Conn) { <-end })
 	defer close(end)
 	_, err := judge(t, "address = \""+address+"\"\ntimeout = \"200ms\"", message+strings.Repeat(strings.Repeat("x", 76)+"\r\n", 100_000))
 	if err == nil || !strings.Contains(err.Error(), "has not answered within 200ms") {
@@ -178,7 +142,7 @@ func TestOneThatReadsNothing(t *testing.T) {
 func TestTheWholeMessageIsShown(t *testing.T) {
 	want := message + strings.Repeat("a line of text\r\n", 20_000)
 	seen := make(chan []byte, 1)
-	address := clamd(t, "unix", func(c net.Conn) {
+	address := daemontest.Serve(t, "unix", func(c net.Conn) {
 		seen <- take(c)
 		_, _ = io.WriteString(c, "stream: OK\x00")
 	})
@@ -226,13 +190,10 @@ func TestBadSettingsAreRefused(t *testing.T) {
 
 func TestAMessageThatCannotBeRead(t *testing.T) {
 	f := &clamav.Filter{}
-	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\naddress = \""+clamd(t, "tcp", says("stream: OK\x00"))+"\"")); err != nil {
+	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\naddress = \""+daemontest.Serve(t, "tcp", says("stream: OK\x00"))+"\"")); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := daemontest.Write(t, t.TempDir(), "message", message)
 	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
 	if err != nil {
 		t.Fatal(err)

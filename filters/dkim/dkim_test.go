@@ -12,6 +12,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
@@ -41,15 +42,7 @@ func configured(t *testing.T, z zone, keys ...filters.DKIMKey) *dkim.Filter {
 
 func judge(t *testing.T, f *dkim.Filter, role, message string) *filters.Verdict {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, path+".body")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := f.Message(t.Context(), &filters.Event{Role: role, Message: m})
+	v, err := f.Message(t.Context(), &filters.Event{Role: role, Message: filtertest.Message(t, message)})
 	if err != nil {
 		t.Fatal(err)
 	}

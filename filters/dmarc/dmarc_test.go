@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/mta/dns"
 )
 
@@ -71,15 +70,7 @@ func arcNotes(result string, sets ...string) []filters.Note {
 
 func judge(t *testing.T, f *dmarc.Filter, header string, notes ...filters.Note) *filters.Verdict {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(header+"\r\nbody\r\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := f.Message(t.Context(), &filters.Event{Role: filters.RoleMX, Client: netip.MustParseAddrPort("192.0.2.1:25"), Message: m, Notes: notes})
+	v, err := f.Message(t.Context(), &filters.Event{Role: filters.RoleMX, Client: netip.MustParseAddrPort("192.0.2.1:25"), Message: filtertest.Message(t, header+"\r\nbody\r\n"), Notes: notes})
 	if err != nil {
 		t.Fatal(err)
 	}

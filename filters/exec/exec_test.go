@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/exec"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 )
 
 const message = "From: a@far.test\r\nSubject: x\r\n\r\nbody\r\n"
@@ -29,16 +30,8 @@ func judge(t *testing.T, settings, text string) (*filters.Verdict, error) {
 	if err := f.Configure(&filters.Site{StateDirectory: t.TempDir()}, filters.NewSettings(settings)); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	return f.Message(t.Context(), &filters.Event{
-		Client: netip.MustParseAddrPort("203.0.113.1:25"), Sender: "$(touch /tmp/x)@far.test", Recipients: []string{"a@here.test", "b@here.test"}, Message: m,
+		Client: netip.MustParseAddrPort("203.0.113.1:25"), Sender: "$(touch /tmp/x)@far.test", Recipients: []string{"a@here.test", "b@here.test"}, Message: filtertest.Message(t, text),
 	})
 }
 

@@ -7,5 +7,5 @@
 // The filter is asked by gRPC and judged by smtpd's own code, in the test's process; go test -race sees it all.
 //
 // Files: run.go the parts of the suite, world.go a filter that is served, hostile.go the messages, replay.go the same calls
-// once more.
+// once more, message.go a message for tests of an author's own.
 package filtertest

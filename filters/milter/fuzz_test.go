@@ -7,6 +7,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 )
 
 // FuzzMilter has a milter say anything at all, all at once, and hang up.
@@ -29,7 +30,7 @@ func FuzzMilter(f *testing.F) {
 			_, _ = io.Copy(io.Discard, c)
 		})
 		e := event()
-		e.Message = daemontest.Message(t, text)
+		e.Message = filtertest.Message(t, text)
 		v, err := configured(t, "address = \""+address+"\"").Message(t.Context(), e)
 		if err != nil || v == nil {
 			return

@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/filters/milter"
 )
 
@@ -100,7 +101,7 @@ func configured(t *testing.T, settings string) *milter.Filter {
 func judge(t *testing.T, settings, text string) (*filters.Verdict, error) {
 	t.Helper()
 	e := event()
-	e.Message = daemontest.Message(t, text)
+	e.Message = filtertest.Message(t, text)
 	v, err := configured(t, settings).Message(t.Context(), e)
 	if v == nil {
 		v = &filters.Verdict{}
@@ -184,18 +185,7 @@ func TestNobodyThere(t *testing.T) {
 
 func TestAMessageThatCannotBeRead(t *testing.T) {
 	e := event()
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Message = m
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	e.Message = filtertest.Lost(t)
 	if _, err := configured(t, address(t, fake{})).Message(t.Context(), e); err == nil || !strings.HasPrefix(err.Error(), "reading the message: open ") {
 		t.Errorf("got %v, want the file's error and no word of the milter", err)
 	}
@@ -316,7 +306,7 @@ func TestAMilterIsToldNoMoreThanItWants(t *testing.T) {
 		told:      make(chan []string, 1),
 	}
 	e := event()
-	e.Login, e.Message = "ann", daemontest.Message(t, strings.Replace(text, "older", "  older", 1)+strings.Repeat(strings.Repeat("x", 76)+"\r\n", 2000))
+	e.Login, e.Message = "ann", filtertest.Message(t, strings.Replace(text, "older", "  older", 1)+strings.Repeat(strings.Repeat("x", 76)+"\r\n", 2000))
 	if _, err := configured(t, address(t, m)).Message(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +330,7 @@ func TestMailOfThisMachineAndOddEvents(t *testing.T) {
 		{"NUL", filters.Event{Helo: "a\x00b", Sender: "x\x00@far.test"}, []string{"Cunknown|U", "Hab|", "M<x@far.test>|"}},
 	} {
 		m := fake{told: make(chan []string, 1)}
-		c.e.Message = daemontest.Message(t, "\r\n")
+		c.e.Message = filtertest.Message(t, "\r\n")
 		if _, err := configured(t, address(t, m)).Message(t.Context(), &c.e); err != nil {
 			t.Fatal(err)
 		}

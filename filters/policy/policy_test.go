@@ -2,12 +2,11 @@ package policy_test
 
 import (
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/filters/policy"
 )
 
@@ -22,16 +21,8 @@ func configured(t *testing.T, text string) *policy.Filter {
 
 func event(t *testing.T, message string) *filters.Event {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	return &filters.Event{Role: filters.RoleMX, Client: netip.MustParseAddrPort("[::ffff:203.0.113.1]:25"), ClientName: "mx.far.test", Helo: "MX.far.test",
-		Sender: "Alice@far.test", Recipients: []string{"bob@here.test", "carol@here.test"}, Message: m}
+		Sender: "Alice@far.test", Recipients: []string{"bob@here.test", "carol@here.test"}, Message: filtertest.Message(t, message)}
 }
 
 const plain = "From: alice@far.test\r\nSubject: =?utf-8?q?Cheap_w=61tches?=\r\n\r\nbody\r\n"

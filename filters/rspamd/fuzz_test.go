@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters"
-	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/filters/rspamd"
 )
 
@@ -25,7 +25,7 @@ func FuzzAnswer(f *testing.F) {
 	if err := filter.Configure(&filters.Site{}, filters.NewSettings("[settings]\nscore = 10.0\n")); err != nil {
 		f.Fatal(err)
 	}
-	m := daemontest.Message(f, message)
+	m := filtertest.Message(f, message)
 	f.Fuzz(func(t *testing.T, text string) {
 		v, err := filter.Judge(m, []byte(text))
 		if err != nil {

@@ -7,13 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/filters/rspamd"
 )
 
@@ -25,7 +24,7 @@ func judge(t *testing.T, settings string, e filters.Event, text string) (*filter
 	if err := f.Configure(&filters.Site{Hostname: "mx.here.test"}, filters.NewSettings("[settings]\n"+settings)); err != nil {
 		t.Fatal(err)
 	}
-	e.Message = daemontest.Message(t, text)
+	e.Message = filtertest.Message(t, text)
 	v, err := f.Message(t.Context(), &e)
 	if v == nil {
 		v = &filters.Verdict{}
@@ -263,18 +262,7 @@ func TestAMessageThatCannotBeRead(t *testing.T) {
 	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\naddress = \""+address+"\"")); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "message")
-	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Message(t.Context(), &filters.Event{Message: m}); err == nil || !strings.HasPrefix(err.Error(), "reading the message: open ") {
+	if _, err := f.Message(t.Context(), &filters.Event{Message: filtertest.Lost(t)}); err == nil || !strings.HasPrefix(err.Error(), "reading the message: open ") {
 		t.Errorf("got %v, want the file's error and no word of Rspamd", err)
 	}
 }

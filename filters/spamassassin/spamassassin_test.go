@@ -11,6 +11,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/filters/spamassassin"
 )
 
@@ -22,7 +23,7 @@ func judge(t *testing.T, settings, sender, text string) (*filters.Verdict, error
 	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\n"+settings)); err != nil {
 		t.Fatal(err)
 	}
-	v, err := f.Message(t.Context(), &filters.Event{Sender: sender, Message: daemontest.Message(t, text)})
+	v, err := f.Message(t.Context(), &filters.Event{Sender: sender, Message: filtertest.Message(t, text)})
 	if v == nil {
 		v = &filters.Verdict{}
 	}

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/posthouse-mail/posthouse/filters"
 )
 
 // patience bounds the wait for a real daemon, which may have much to read when it starts.
@@ -48,21 +46,6 @@ func Serve(t testing.TB, network string, serve func(net.Conn)) string {
 		return "unix:" + address
 	}
 	return l.Addr().String()
-}
-
-// Message is a message as an event has it.
-func Message(t testing.TB, text string) *filters.Message {
-	t.Helper()
-	dir := Dir(t)
-	path := filepath.Join(dir, "message")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := filters.FileMessage("1K0ZRAC0VZ7FB7X7", path, filepath.Join(dir, "body"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // Dir is a folder whose name is short enough for a socket's, which others may read.
