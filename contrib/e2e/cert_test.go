@@ -30,7 +30,7 @@ type authority struct {
 // newAuthority starts one whose certificates are good for so many seconds.
 func newAuthority(t *testing.T, validity int) *authority {
 	t.Helper()
-	need(t, "pebble")
+	mtatest.Need(t, "pebble")
 	certs := mtatest.NewCerts(t, "127.0.0.1")
 	port := func() int { return freePort(t, "127.0.0.1") }
 	a := &authority{asks: port(), roots: filepath.Join(t.TempDir(), "roots.pem")}
@@ -51,9 +51,9 @@ func newAuthority(t *testing.T, validity int) *authority {
 	}
 	file := filepath.Join(t.TempDir(), "pebble.json")
 	write(t, file, string(conf))
-	a.run(t, nil, need(t, "pebble-challtestsrv"), "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", fmt.Sprintf("127.0.0.1:%d", dns),
+	a.run(t, nil, mtatest.Need(t, "pebble-challtestsrv"), "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", fmt.Sprintf("127.0.0.1:%d", dns),
 		"-management", fmt.Sprintf("127.0.0.1:%d", records))
-	a.args = []string{need(t, "pebble"), "-config", file, "-dnsserver", fmt.Sprintf("127.0.0.1:%d", dns)}
+	a.args = []string{mtatest.Need(t, "pebble"), "-config", file, "-dnsserver", fmt.Sprintf("127.0.0.1:%d", dns)}
 	a.env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=20", "PEBBLE_AUTHZREUSE=0")
 	a.process = a.run(t, a.env, a.args[0], a.args[1:]...)
 	a.await(t)
@@ -196,7 +196,7 @@ func presentedFile(t *testing.T, i *instance) *x509.Certificate {
 func TestCertificatesByTheHookForDNS(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, 3600)
-	curl := need(t, "curl")
+	curl := mtatest.Need(t, "curl")
 	i := newInstance(t, options{})
 	dir := filepath.Dir(i.certs.CertFile)
 	hook := filepath.Join(dir, "hook")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // peerRoots is where packages are unpacked that cannot be installed side by side; POSTHOUSE_PEERS names another place.
@@ -24,7 +26,7 @@ func needPeer(t *testing.T, pkg, path string) string {
 	}
 	path = filepath.Join(roots, pkg, path)
 	if _, err := os.Stat(path); err != nil {
-		lacking(t, "%v", err)
+		mtatest.Lacking(t, "%v", err)
 	}
 	return path
 }
@@ -58,7 +60,7 @@ func eximDir(t *testing.T) string {
 	needRoot(t)
 	u, err := user.Lookup("Debian-exim")
 	if err != nil {
-		lacking(t, "%v", err)
+		mtatest.Lacking(t, "%v", err)
 	}
 	uid, err := strconv.Atoi(u.Uid)
 	if err != nil {

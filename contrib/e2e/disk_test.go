@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // small mounts a filesystem of so many megabytes.
@@ -23,7 +25,7 @@ func small(t *testing.T, megabytes int) string {
 	}
 	t.Cleanup(func() { _ = os.Remove(dir) })
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0700", megabytes)); err != nil {
-		lacking(t, "mount: %v", err)
+		mtatest.Lacking(t, "mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
@@ -223,7 +225,7 @@ func TestReadOnlyMailboxDiskDefersAndGoesOn(t *testing.T) {
 	i := start(t, options{mail: filepath.Join(disk, "mail"), more: "[queue]\nretry_first = \"1s\"\nretry_max = \"1s\"\n"})
 	i.delivered(i.deposit(t, string(tokenMessage("first", 100)), "bob"), "bob")
 	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		lacking(t, "remount: %v", err)
+		mtatest.Lacking(t, "remount: %v", err)
 	}
 	id := i.deposit(t, string(tokenMessage("second", 100)), "bob")
 	i.queue.await(t, `event=deferred id=`+id+` .*err=.*read-only file system`)

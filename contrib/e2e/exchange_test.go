@@ -86,7 +86,7 @@ print(json.dumps(dict(Type=m.get_content_type(), Report=str(m.get_param("report-
 
 func parse(t *testing.T, message []byte) report {
 	t.Helper()
-	cmd := exec.Command(need(t, "python3"), "-c", parseReport)
+	cmd := exec.Command(mtatest.Need(t, "python3"), "-c", parseReport)
 	cmd.Stdin = strings.NewReader(string(message))
 	out, err := cmd.Output()
 	if err != nil {

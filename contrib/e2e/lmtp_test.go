@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestAFrontHandsOverByLMTP: a host that strangers talk to, and one behind it that has the mailboxes and hears nobody else.
@@ -52,7 +54,7 @@ func TestAFrontHandsOverByLMTP(t *testing.T) {
 // TestAClientOfLMTP is Python's, on a Unix socket.
 func TestAClientOfLMTP(t *testing.T) {
 	t.Parallel()
-	python := need(t, "python3")
+	python := mtatest.Need(t, "python3")
 	i := newInstance(t, options{})
 	socket := filepath.Join(i.dir, "lmtp.sock")
 	i.text += fmt.Sprintf("[[smtpd.listen]]\naddress = \"unix:%s\"\nrole = \"lmtp\"\n", socket)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // The accounts of a machine whose users get mail: the daemons under users of their own, and four people.
@@ -51,9 +53,9 @@ type machine struct {
 func newMachine(t *testing.T, o options) *machine {
 	t.Helper()
 	needRoot(t)
-	need(t, "unshare")
-	need(t, "nsenter")
-	need(t, "setpriv")
+	mtatest.Need(t, "unshare")
+	mtatest.Need(t, "nsenter")
+	mtatest.Need(t, "setpriv")
 	o.inside += "\nmailboxes = \"system\"\n"
 	o.users = []string{}
 	m := &machine{instance: newInstance(t, o)}
@@ -135,7 +137,7 @@ func (m *machine) accounts() {
 		_ = cmd.Wait()
 	})
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "there\n" {
-		lacking(m.t.(*testing.T), "unshare and mount: %q, %v", line, err)
+		mtatest.Lacking(m.t.(*testing.T), "unshare and mount: %q, %v", line, err)
 	}
 	m.space = fmt.Sprintf("--mount=/proc/%d/ns/mnt", cmd.Process.Pid)
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // patience is how long a test waits for what should be there at once, before it fails.
@@ -46,30 +48,11 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// lacking skips the test for want of something, or fails it where nothing may be wanting.
-func lacking(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// need returns the path of a program of others.
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		lacking(t, "%v", err)
-	}
-	return path
-}
-
 // needRoot is for what only root may do: mounting.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		lacking(t, "needs root, to mount")
+		mtatest.Lacking(t, "needs root, to mount")
 	}
 }
 

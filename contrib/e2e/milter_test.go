@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"github.com/posthouse-mail/posthouse/filters/daemon/daemontest"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // startMilter starts testdata/tell.py, over Sendmail's own library, and returns its address.
@@ -23,7 +24,7 @@ func startMilter(t *testing.T) string {
 	t.Helper()
 	const python = "/usr/bin/python3" // Debian's, with Debian's modules
 	if out, err := exec.Command(python, "-c", "import Milter").CombinedOutput(); err != nil {
-		lacking(t, "python3-milter: %v: %s", err, out)
+		mtatest.Lacking(t, "python3-milter: %v: %s", err, out)
 	}
 	socket := filepath.Join(daemontest.Dir(t), "s")
 	daemontest.Start(t, "unix:"+socket, python, "testdata/tell.py", "unix:"+socket)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // peers is an instance with mail programs of others around it.
@@ -22,7 +24,7 @@ func (p *peers) run(t *testing.T, stdin string, name string, args ...string) (in
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, need(t, name), args...)
+	cmd := exec.CommandContext(ctx, mtatest.Need(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.Dir = p.home
 	cmd.Env = append(os.Environ(), "HOME="+p.home, "FETCHMAILHOME="+p.home, "TERM=vt100", "LC_ALL=C.UTF-8", "SSL_CERT_FILE="+p.certs.CertFile)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // eachWay fetches a message by STLS and one by implicit TLS, which the client is told by a word of its own.
@@ -72,7 +74,7 @@ $p->delete(1) or die; $p->quit or die;
 func TestNetPOP3Fetches(t *testing.T) {
 	p := startPeers(t)
 	if status, out := p.run(t, "", "perl", "-MIO::Socket::SSL", "-MNet::POP3", "-e", "1"); status != 0 {
-		lacking(t, "perl: %s", out)
+		mtatest.Lacking(t, "perl: %s", out)
 	}
 	p.eachWay(t, "1", "", func(_, addr, stls string) {
 		p.good(t, "", "perl", "-e", netPOP3, "--", p.ip, port(addr), p.certs.CertFile, password, stls)
@@ -94,7 +96,7 @@ func TestCurlLogsInByEachMechanism(t *testing.T) {
 // TestFail2BanReadsTheLog gives the filter what the server has really said.
 func TestFail2BanReadsTheLog(t *testing.T) {
 	p := startPeers(t)
-	need(t, "fail2ban-regex")
+	mtatest.Need(t, "fail2ban-regex")
 	filter, err := filepath.Abs(filepath.Join("..", "fail2ban", "filter.d", "posthouse-pop3d.conf"))
 	if err != nil {
 		t.Fatal(err)

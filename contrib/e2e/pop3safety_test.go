@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // fill puts messages into a user's Maildir as another delivery agent does, and returns them by what their names begin with.
@@ -90,7 +92,7 @@ func TestACrashInTheMiddleOfQuitLeavesEachMessageWholeOrGone(t *testing.T) {
 func breakable(t *testing.T) (dir string, cut func()) {
 	t.Helper()
 	needRoot(t)
-	need(t, "mkfs.ext4")
+	mtatest.Need(t, "mkfs.ext4")
 	image := filepath.Join(t.TempDir(), "image")
 	dir, err := os.MkdirTemp("", "ph")
 	if err != nil {
@@ -102,7 +104,7 @@ func breakable(t *testing.T) (dir string, cut func()) {
 	}
 	mount := func() {
 		if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
-			lacking(t, "mount: %v: %s", err, out)
+			mtatest.Lacking(t, "mount: %v: %s", err, out)
 		}
 	}
 	unmount := func() {
@@ -122,7 +124,7 @@ func breakable(t *testing.T) (dir string, cut func()) {
 		err = unix.IoctlSetPointerInt(int(f.Fd()), shutdown, withoutJournal)
 		_ = f.Close()
 		if err != nil {
-			lacking(t, "shut a filesystem down: %v", err)
+			mtatest.Lacking(t, "shut a filesystem down: %v", err)
 		}
 		unmount()
 		mount()
@@ -190,7 +192,7 @@ service pop3-login {
 func TestWhatWasFetchedFromDovecotStaysFetched(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	dovecot := need(t, "dovecot")
+	dovecot := mtatest.Need(t, "dovecot")
 	i := newInstance(t, options{more: "[pop3d]\nuidl = \"dovecot\"\n"})
 	i.fill(t, "bob", 20)
 	dir, port := filepath.Join(i.dir, "dovecot"), freePort(t, i.ip)

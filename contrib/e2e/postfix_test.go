@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 const postfixMain = `compatibility_level = 3.6
@@ -55,7 +57,7 @@ virtual unix - n n - - virtual
 func startPostfix(t *testing.T, to, more string) (addr, dir string) {
 	t.Helper()
 	needRoot(t)
-	postfix := need(t, "postfix")
+	postfix := mtatest.Need(t, "postfix")
 	dir, err := os.MkdirTemp("", "ph-postfix")
 	if err != nil {
 		t.Fatal(err)

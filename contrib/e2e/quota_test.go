@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestAFullMailboxRefusesMail fills a mailbox until queue-runner tells smtpd, and makes room by POP3.
@@ -84,7 +86,7 @@ plugin {
 // TestDovecotKeepsTheSameCount delivers and removes by turns with Dovecot, whose count goes on where ours stops, and the other way.
 func TestDovecotKeepsTheSameCount(t *testing.T) {
 	needRoot(t)
-	need(t, "doveadm")
+	mtatest.Need(t, "doveadm")
 	t.Parallel()
 	i := newInstance(t, options{users: []string{"bob"}, more: "[mailboxes]\nquota = \"20KB\"\n"})
 	deliver := func(octets int) {

@@ -85,7 +85,7 @@ func TestPostfixReceives(t *testing.T) {
 	needRoot(t)
 	u, err := user.Lookup("postfix")
 	if err != nil {
-		lacking(t, "%v", err)
+		mtatest.Lacking(t, "%v", err)
 	}
 	ip := ownIP()
 	mx := freePort(t, ip)

@@ -28,9 +28,9 @@ print(cv.decode(), len(results), reason)`
 func TestWhatIsForwardedIsSealed(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	python := need(t, "/usr/bin/python3")
+	python := mtatest.Need(t, "/usr/bin/python3")
 	if out, err := exec.Command(python, "-c", "import dkim, nacl, authres").CombinedOutput(); err != nil {
-		lacking(t, "no python3-dkim, python3-nacl and python3-authres: %v: %s", err, out)
+		mtatest.Lacking(t, "no python3-dkim, python3-nacl and python3-authres: %v: %s", err, out)
 	}
 	dir, err := os.MkdirTemp("", "ph")
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // sender is an instance with a sendmail for it, which users of this machine can call.
@@ -202,9 +204,9 @@ func TestSendmailKnowsItsCaller(t *testing.T) {
 // namespace of its own.
 func TestTheSystemsOwnProgramsSendThroughSendmail(t *testing.T) {
 	needRoot(t)
-	need(t, "unshare")
+	mtatest.Need(t, "unshare")
 	if _, err := os.Stat("/usr/sbin/sendmail"); err != nil {
-		lacking(t, "a program to mount ours over: %v", err)
+		mtatest.Lacking(t, "a program to mount ours over: %v", err)
 	}
 	s := startSender(t)
 	const place = `set -e; mount --make-rprivate /; mount --bind "$0" /usr/sbin/sendmail; `
@@ -212,7 +214,7 @@ func TestTheSystemsOwnProgramsSendThroughSendmail(t *testing.T) {
 		return exec.Command("unshare", "--mount", "sh", "-c", place+script, s.sendmail)
 	}
 	t.Run("cron", func(t *testing.T) {
-		need(t, "cron")
+		mtatest.Need(t, "cron")
 		cron := ours(`for d in /run /var/spool/cron/crontabs /etc/cron.d; do mount -t tmpfs none $d; done; mount --bind /dev/null /etc/crontab
 			printf 'MAILTO=bob\n@reboot echo hello; echo .; echo more\n' >/var/spool/cron/crontabs/root; chmod 600 /var/spool/cron/crontabs/root; exec cron -f`)
 		if err := cron.Start(); err != nil {
@@ -232,7 +234,7 @@ func TestTheSystemsOwnProgramsSendThroughSendmail(t *testing.T) {
 		wantIn(t, text, "From: root@here.test (Cron Daemon)\n", "To: bob@here.test\n", "\nhello\n.\nmore\n")
 	})
 	t.Run("logwatch", func(t *testing.T) {
-		need(t, "logwatch")
+		mtatest.Need(t, "logwatch")
 		if out, err := ours(`exec logwatch --output mail --mailto bob@here.test --range all --service zz-network --service zz-sys --hostname here.test`).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -245,13 +247,13 @@ func TestProgramsSendThroughSendmail(t *testing.T) {
 	s := startSender(t)
 	rc := s.file(t, ".mailrc", "set sendmail="+s.sendmail+"\n")
 	t.Run("bsd-mailx", func(t *testing.T) {
-		need(t, "bsd-mailx")
+		mtatest.Need(t, "bsd-mailx")
 		s.good(t, "hello\n.\nmore\n", "env", "MAILRC="+rc, "bsd-mailx", "-s", "bsd-mailx", "-c", "alice", "bob")
 		wantIn(t, s.want(t, "bob", "bsd-mailx"), "To: bob@here.test\n", "Cc: alice@here.test\n", "hello\n")
 		s.want(t, "alice", "bsd-mailx")
 	})
 	t.Run("s-nail", func(t *testing.T) {
-		need(t, "s-nail")
+		mtatest.Need(t, "s-nail")
 		s.good(t, "hello\n", "s-nail", "-n", "-S", "mta="+s.sendmail, "-s", "s-nail", "-b", "alice@here.test", "bob@here.test")
 		wantNotIn(t, s.want(t, "bob", "s-nail"), "Bcc")
 		s.want(t, "alice", "s-nail")
@@ -262,16 +264,16 @@ func TestProgramsSendThroughSendmail(t *testing.T) {
 		wantIn(t, s.want(t, "bob", "mutt"), "hello\n.\nmore\n", "Return-Path: <root@here.test>\n")
 	})
 	t.Run("git", func(t *testing.T) {
-		need(t, "git")
+		mtatest.Need(t, "git")
 		if out, err := exec.Command("git", "send-email", "-h").CombinedOutput(); strings.Contains(string(out), "is not a git command") {
-			lacking(t, "git send-email: %v", err)
+			mtatest.Lacking(t, "git send-email: %v", err)
 		}
 		patch := s.file(t, "p.patch", "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\nFrom: Alice <alice@here.test>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\nSubject: [PATCH] git\n\nWhy.\n---\n a | 1 +\n")
 		s.good(t, "", "git", "-c", "user.name=Alice", "-c", "user.email=alice@here.test", "send-email", "--quiet", "--confirm=never", "--suppress-cc=all", "--from=alice@here.test", "--to=bob@here.test", "--smtp-server="+s.sendmail, patch)
 		wantIn(t, s.want(t, "bob", "[PATCH] git"), "Why.\n")
 	})
 	t.Run("php", func(t *testing.T) {
-		need(t, "php")
+		mtatest.Need(t, "php")
 		s.good(t, "", "php", "-d", "sendmail_path="+s.sendmail+" -t -i", "-r", `exit(mail("bob@here.test", "php", "hello\r\n.\r\nmore", "X-A: b\r\nCc: alice@here.test", "-fweb@here.test") ? 0 : 1);`)
 		wantIn(t, s.want(t, "bob", "php"), "X-A: b\n", "hello\n.\nmore\n", "Return-Path: <web@here.test>\n")
 		s.want(t, "alice", "php")

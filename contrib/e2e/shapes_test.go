@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 const maxLine = 64 << 10 // the default of smtpd.max_line, line end included
@@ -61,13 +63,13 @@ func shapes() []shape {
 // others are the messages that Python tests its own email package with, as a mail program would send them.
 func others(t *testing.T) []shape {
 	t.Helper()
-	out, err := exec.Command(need(t, "python3"), "-c", "import test.test_email as t, os; print(os.path.join(os.path.dirname(t.__file__), 'data'))").Output()
+	out, err := exec.Command(mtatest.Need(t, "python3"), "-c", "import test.test_email as t, os; print(os.path.join(os.path.dirname(t.__file__), 'data'))").Output()
 	if err != nil {
-		lacking(t, "Python has no test.test_email: %v", err)
+		mtatest.Lacking(t, "Python has no test.test_email: %v", err)
 	}
 	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "msg_*.txt"))
 	if err != nil || len(files) == 0 {
-		lacking(t, "no messages in %s: %v", out, err)
+		mtatest.Lacking(t, "no messages in %s: %v", out, err)
 	}
 	var all []shape
 	for _, f := range files {

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestTestsslFindsNothingAboveLow lets testssl.sh look at the ports of smtpd and pop3d. It takes minutes: `make testssl` asks for it.
@@ -22,7 +24,7 @@ func TestTestsslFindsNothingAboveLow(t *testing.T) {
 	if os.Getenv("POSTHOUSE_TESTSSL") == "" {
 		t.Skip("POSTHOUSE_TESTSSL is not set")
 	}
-	testssl := need(t, "testssl")
+	testssl := mtatest.Need(t, "testssl")
 	i := newInstance(t, options{})
 	authority := filepath.Join(i.dir, "ca.pem")
 	lastingCertificate(t, i, authority)

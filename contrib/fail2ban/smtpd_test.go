@@ -146,13 +146,7 @@ func installed(t *testing.T) string {
 // found returns the addresses that the filter finds in a log, each as often as it does.
 func found(t *testing.T, mode, log string) []string {
 	t.Helper()
-	path, err := exec.LookPath("fail2ban-regex")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	path := mtatest.Need(t, "fail2ban-regex")
 	file := filepath.Join(t.TempDir(), "log")
 	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
 		t.Fatal(err)

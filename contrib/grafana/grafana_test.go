@@ -105,13 +105,7 @@ func TestTheAlertsComeWhenTheyShould(t *testing.T) {
 
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no promtool: Debian's package is prometheus")
-		}
-		t.Skip("no promtool here")
-	}
+	path := mtatest.Need(t, "promtool")
 	if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %v: %v\n%s", args, err, out)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // asUser is the unit of the one program that needs root.
@@ -16,19 +18,6 @@ const asUser = "posthouse-as-user.service"
 var capabilities = map[string]string{asUser: "CAP_SETUID CAP_SETGID CAP_KILL CAP_DAC_READ_SEARCH CAP_SETPCAP"}
 
 const unitsDir = "../../etc/systemd/system"
-
-// systemd returns the path of one of systemd's programs.
-func systemd(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return path
-}
 
 func units(t *testing.T, pattern string) []string {
 	t.Helper()
@@ -41,7 +30,7 @@ func units(t *testing.T, pattern string) []string {
 
 // Unknown keys and bad values are told on standard error alone: there must be nothing.
 func TestUnitsAreWhatSystemdKnows(t *testing.T) {
-	analyze := systemd(t, "systemd-analyze")
+	analyze := mtatest.Need(t, "systemd-analyze")
 	root := t.TempDir()
 	for _, dir := range []string{"usr/sbin", "usr/lib/posthouse", "bin", "etc/systemd/system", "usr/lib/systemd/system"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
@@ -80,7 +69,7 @@ func TestUnitsAreWhatSystemdKnows(t *testing.T) {
 
 // What is left open is told in each unit: 2.0 is the most, and 5.0 for the one that becomes other users.
 func TestServicesAreConfined(t *testing.T) {
-	analyze := systemd(t, "systemd-analyze")
+	analyze := mtatest.Need(t, "systemd-analyze")
 	for _, unit := range units(t, "*.service") {
 		threshold := "--threshold=20"
 		if strings.HasSuffix(unit, "/"+asUser) {

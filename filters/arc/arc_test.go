@@ -1,7 +1,6 @@
 package arc_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,23 +10,14 @@ import (
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/arc"
 	"github.com/posthouse-mail/posthouse/filters/filtertest"
-	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
-
-type zone map[string]string
-
-func (z zone) TXT(_ context.Context, name string) ([]string, error) {
-	if text, ok := z[name]; ok {
-		return []string{text}, nil
-	}
-	return nil, dns.ErrNotFound
-}
 
 const body = "body\r\n"
 
 // sealed puts a set on top of a header.
-func sealed(t *testing.T, z zone, header []string, domain, results string, cv sign.CV) []string {
+func sealed(t *testing.T, z mtatest.Texts, header []string, domain, results string, cv sign.CV) []string {
 	t.Helper()
 	signer, _, err := sign.Generate(true)
 	if err != nil {
@@ -44,7 +34,7 @@ func sealed(t *testing.T, z zone, header []string, domain, results string, cv si
 	return append(set, header...)
 }
 
-func judge(t *testing.T, z zone, message string) *filters.Verdict {
+func judge(t *testing.T, z mtatest.Texts, message string) *filters.Verdict {
 	t.Helper()
 	f := &arc.Filter{Resolver: z}
 	if err := f.Configure(&filters.Site{}, filters.NewSettings("[settings]\nscore = { fail = 1.5 }")); err != nil {
@@ -58,7 +48,7 @@ func judge(t *testing.T, z zone, message string) *filters.Verdict {
 }
 
 func TestNotes(t *testing.T) {
-	z := zone{}
+	z := mtatest.Texts{}
 	plain := []string{"From: a@bank.test\r\n", "Subject: x\r\n"}
 	one := sealed(t, z, plain, "list.test", "list.test; spf=pass smtp.mailfrom=x@bank.test; dmarc=pass header.from=bank.test", sign.CVNone)
 	two := sealed(t, z, append([]string{"Received: by x\r\n"}, one...), "forward.test", "forward.test; what is this", sign.CVPass)
@@ -98,7 +88,7 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{"[settings]\nscore = { temperror = 1.0 }", "line 2: score"},
 		{"[settings]\nscores = {}", "line 2: unknown key"},
 	} {
-		err := (&arc.Filter{Resolver: zone{}}).Configure(&filters.Site{}, filters.NewSettings(c.text))
+		err := (&arc.Filter{Resolver: mtatest.Texts{}}).Configure(&filters.Site{}, filters.NewSettings(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
 		}

@@ -1,8 +1,6 @@
 package dkim_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,25 +11,11 @@ import (
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/dkim"
 	"github.com/posthouse-mail/posthouse/filters/filtertest"
-	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
-// zone answers from a map; a name that is "later" fails for now.
-type zone map[string]string
-
-func (z zone) TXT(_ context.Context, name string) ([]string, error) {
-	switch text, ok := z[name]; {
-	case !ok:
-		return nil, dns.ErrNotFound
-	case text == "later":
-		return nil, errors.New("server did not answer")
-	default:
-		return []string{text}, nil
-	}
-}
-
-func configured(t *testing.T, z zone, keys ...filters.DKIMKey) *dkim.Filter {
+func configured(t *testing.T, z mtatest.Texts, keys ...filters.DKIMKey) *dkim.Filter {
 	t.Helper()
 	f := &dkim.Filter{Resolver: z}
 	if err := f.Configure(&filters.Site{DKIMKeys: keys}, filters.NewSettings("")); err != nil {
@@ -67,7 +51,7 @@ func read(t *testing.T, name string) string {
 }
 
 // rfc8463 are the records of its appendix A.2.
-var rfc8463 = zone{
+var rfc8463 = mtatest.Texts{
 	"brisbane._domainkey.football.example.com": "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
 	"test._domainkey.football.example.com": "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWR" +
 		"iGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutAC" +
@@ -80,16 +64,16 @@ func TestVerifyTheExampleOfRFC8463(t *testing.T) {
 	message := read(t, "rfc8463.eml")
 	for _, c := range []struct {
 		name, message string
-		zone          zone
+		zone          mtatest.Texts
 		want          string
 	}{
 		{"as it is", message, rfc8463, "pass " + fmt.Sprintf(both, "pass")},
 		{"another body", strings.Replace(message, "Are you hungry", "Are you angry", 1), rfc8463, "fail " + fmt.Sprintf(both, "fail")},
 		{"another subject", strings.Replace(message, "dinner", "supper", 1), rfc8463, "fail " + fmt.Sprintf(both, "fail")},
 		{"a second From on top", strings.Replace(message, "From: Joe", "From: x@evil.example\r\nFrom: Joe", 1), rfc8463, "fail " + fmt.Sprintf(both, "fail")},
-		{"no keys", message, zone{}, "permerror " + fmt.Sprintf(both, "permerror")},
-		{"keys that cannot be looked up", message, zone{"test._domainkey.football.example.com": "later"}, "permerror " + fmt.Sprintf(both, "temperror")},
-		{"a revoked key", message, zone{"brisbane._domainkey.football.example.com": rfc8463["brisbane._domainkey.football.example.com"], "test._domainkey.football.example.com": "v=DKIM1; p="}, "pass " + fmt.Sprintf(both, "permerror")},
+		{"no keys", message, mtatest.Texts{}, "permerror " + fmt.Sprintf(both, "permerror")},
+		{"keys that cannot be looked up", message, mtatest.Texts{"test._domainkey.football.example.com": "later"}, "permerror " + fmt.Sprintf(both, "temperror")},
+		{"a revoked key", message, mtatest.Texts{"brisbane._domainkey.football.example.com": rfc8463["brisbane._domainkey.football.example.com"], "test._domainkey.football.example.com": "v=DKIM1; p="}, "pass " + fmt.Sprintf(both, "permerror")},
 		{"without a signature", "From: a@b.example\r\n\r\nx\r\n", rfc8463, "none"},
 		{"a signature that is none", "DKIM-Signature: =;;=\r\nFrom: a@b.example\r\n\r\nx\r\n", rfc8463, "permerror"},
 		{"too many", strings.Repeat("DKIM-Signature: v=1; d=a.example\r\n", 30) + "From: a@b.example\r\n\r\nx\r\n", rfc8463, strings.TrimSuffix(strings.Repeat("permerror a.example, ", 5), ", ")},
@@ -116,10 +100,10 @@ func TestAHeaderThatTakesTooLong(t *testing.T) {
 }
 
 // keys makes a key of each kind for here.test, with the records.
-func keys(t *testing.T) ([]filters.DKIMKey, zone) {
+func keys(t *testing.T) ([]filters.DKIMKey, mtatest.Texts) {
 	t.Helper()
 	var list []filters.DKIMKey
-	z := zone{}
+	z := mtatest.Texts{}
 	for _, sel := range []string{"rsa", "ed"} {
 		signer, text, err := sign.Generate(sel == "ed")
 		if err != nil {
@@ -197,10 +181,7 @@ func dkimpy(t *testing.T, program, stdin string, args ...string) string {
 func needDkimpy(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command(debianPython, "-c", "import dkim, nacl").CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no python3-dkim: %v: %s", err, out)
-		}
-		t.Skipf("no python3-dkim: %v", err)
+		mtatest.Lacking(t, "no python3-dkim: %v: %s", err, out)
 	}
 }
 
@@ -240,12 +221,12 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		{"[settings]\n\nsing = [\"mx\"]", "line 3: unknown key"},
 		{"[settings]\nsign = 1", "incompatible"},
 	} {
-		err := (&dkim.Filter{Resolver: zone{}}).Configure(&filters.Site{}, filters.NewSettings(c.text))
+		err := (&dkim.Filter{Resolver: mtatest.Texts{}}).Configure(&filters.Site{}, filters.NewSettings(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
 		}
 	}
-	err := (&dkim.Filter{Resolver: zone{}}).Configure(&filters.Site{DKIMKeys: []filters.DKIMKey{{Domain: "a.test", Selector: "x", Path: "/nowhere/a.test.x.pem"}}}, filters.NewSettings(""))
+	err := (&dkim.Filter{Resolver: mtatest.Texts{}}).Configure(&filters.Site{DKIMKeys: []filters.DKIMKey{{Domain: "a.test", Selector: "x", Path: "/nowhere/a.test.x.pem"}}}, filters.NewSettings(""))
 	if err == nil || !strings.Contains(err.Error(), "/nowhere/a.test.x.pem") {
 		t.Errorf("got %v, want the key's path", err)
 	}

@@ -2,7 +2,6 @@ package dmarc_test
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -11,25 +10,15 @@ import (
 	"github.com/posthouse-mail/posthouse/filters/dmarc"
 	"github.com/posthouse-mail/posthouse/filters/filtertest"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
-// zone has records by name; "later" is an answer that does not come.
-type zone map[string]string
-
-func (z zone) TXT(_ context.Context, name string) ([]string, error) {
-	switch text, ok := z[name]; {
-	case !ok:
-		return nil, dns.ErrNotFound
-	case text == "later":
-		return nil, errors.New("server 192.0.2.53 did not answer")
-	default:
-		return []string{text}, nil
-	}
-}
+// zone has TXT records alone.
+type zone struct{ mtatest.Texts }
 
 func (z zone) Addrs(context.Context, string, bool) ([]netip.Addr, error) { return nil, dns.ErrNoData }
 
-var world = zone{
+var world = zone{mtatest.Texts{
 	"_dmarc.bank.test":          "v=DMARC1; p=reject",
 	"_dmarc.mild.test":          "v=DMARC1; p=quarantine",
 	"_dmarc.watch.test":         "v=DMARC1; p=none",
@@ -38,7 +27,7 @@ var world = zone{
 	"_dmarc.asks.test":          "v=DMARC1; p=reject; rua=mailto:r@asks.test",
 	"_dmarc.trialasks.test":     "v=DMARC1; p=reject; t=y; rua=mailto:r@asks.test",
 	"_dmarc.xn--bcher-kva.test": "v=DMARC1; p=reject",
-}
+}}
 
 func configured(t *testing.T, text string) *dmarc.Filter {
 	t.Helper()

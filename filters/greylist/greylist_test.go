@@ -15,6 +15,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/greylist"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // clock is set by hand.
@@ -198,13 +199,7 @@ func TestManyAtOnce(t *testing.T) {
 // startRedis starts the real server on a socket in a folder of its own.
 func startRedis(t *testing.T) (url string, stop func()) {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no redis-server")
-		}
-		t.Skip("no redis-server")
-	}
+	path := mtatest.Need(t, "redis-server")
 	dir, err := os.MkdirTemp("", "redis") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package spf_test
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -10,21 +9,11 @@ import (
 	"github.com/posthouse-mail/posthouse/filters"
 	"github.com/posthouse-mail/posthouse/filters/spf"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
-// zone answers TXT from a map; a text "later" fails for now.
-type zone map[string]string
-
-func (z zone) TXT(_ context.Context, name string) ([]string, error) {
-	switch text, ok := z[name]; {
-	case !ok:
-		return nil, dns.ErrNotFound
-	case text == "later":
-		return nil, errors.New("no answer")
-	default:
-		return []string{text}, nil
-	}
-}
+// zone has TXT records alone.
+type zone struct{ mtatest.Texts }
 
 func (z zone) MX(context.Context, string) ([]dns.MX, error) { return nil, dns.ErrNotFound }
 
@@ -32,14 +21,14 @@ func (z zone) Addrs(context.Context, string, bool) ([]netip.Addr, error) { retur
 
 func (z zone) Name(context.Context, netip.Addr) ([]string, error) { return nil, dns.ErrNotFound }
 
-var domains = zone{
+var domains = zone{mtatest.Texts{
 	"pass.test":  "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all",
 	"fail.test":  "v=spf1 -all",
 	"soft.test":  "v=spf1 ~all",
 	"bad.test":   "v=spf1 frobnicate -all",
 	"later.test": "later",
 	"loop.test":  "v=spf1 include:loop.test -all",
-}
+}}
 
 func configured(t *testing.T, text string) *spf.Filter {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"mime"
 	"net/mail"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/bounce"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 func addr(t testing.TB, s string) mta.Address {
@@ -359,14 +359,7 @@ json.dump({"type": m.get_content_type(), "report_type": m.get_param("report-type
 // parsed reads a report with Python's email package, which owes nothing to us.
 func parsed(t testing.TB, b []byte) report {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("python3 is needed here")
-		}
-		t.Skip("no python3")
-	}
-	cmd := exec.Command(python, "-c", parser)
+	cmd := exec.Command(mtatest.Need(t, "python3"), "-c", parser)
 	cmd.Stdin = bytes.NewReader(b)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

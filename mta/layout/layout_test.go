@@ -20,6 +20,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/layout"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
@@ -264,12 +265,7 @@ func TestSystemdMakesTheTable(t *testing.T) {
 		t.Skip("only root can give files away")
 	}
 	for _, program := range []string{"systemd-sysusers", "systemd-tmpfiles"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		mtatest.Need(t, program)
 	}
 	root := t.TempDir()
 	for dir, text := range map[string]string{"sysusers.d": layout.Sysusers(), "tmpfiles.d": layout.Tmpfiles(read(t, ""))} {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/posthouse-mail/posthouse/mta/message"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/recode"
 )
 
@@ -116,14 +116,7 @@ print(json.dumps([[p.get_content_type(), p.get_filename(), None if p.is_multipar
 // parsed shows the parts that Python's email package finds, decoded.
 func parsed(t testing.TB, s string) string {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("python3 is needed here")
-		}
-		t.Skip("no python3")
-	}
-	cmd := exec.Command(python, "-c", parser)
+	cmd := exec.Command(mtatest.Need(t, "python3"), "-c", parser)
 	cmd.Stdin = strings.NewReader(s)
 	out, err := cmd.Output()
 	if err != nil || !json.Valid(out) {

@@ -17,23 +17,13 @@ import (
 // smtpSink starts Postfix's smtp-sink on a port of the loopback interface until the test ends.
 func smtpSink(t *testing.T, args ...string) mta.Destination {
 	t.Helper()
-	path, err := exec.LookPath("smtp-sink")
-	if err != nil {
-		path = "/usr/sbin/smtp-sink"
-		if _, err = os.Stat(path); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("smtp-sink is missing: %v", err)
-			}
-			t.Skip("no smtp-sink here (apt-get install postfix)")
-		}
-	}
 	const port = 2525
 	ip := mtatest.OwnIP()
 	addr := net.JoinHostPort(ip, fmt.Sprint(port))
 	if os.Geteuid() == 0 {
 		args = append([]string{"-u", "nobody"}, args...)
 	}
-	cmd := exec.Command(path, append(args, addr, "100")...)
+	cmd := exec.Command(mtatest.Need(t, "smtp-sink"), append(args, addr, "100")...)
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

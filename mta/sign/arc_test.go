@@ -11,26 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
-// records answer TXT; "later" is an answer that does not come.
-type records map[string]string
-
-func (r records) TXT(_ context.Context, name string) ([]string, error) {
-	switch text, ok := r[name]; {
-	case !ok:
-		return nil, dns.ErrNotFound
-	case text == "later":
-		return nil, errors.New("no answer")
-	default:
-		return []string{text}, nil
-	}
-}
-
 // keyOf makes a key, and its record.
-func keyOf(t testing.TB, r records, domain, selector string, ed bool) sign.Key {
+func keyOf(t testing.TB, r mtatest.Texts, domain, selector string, ed bool) sign.Key {
 	t.Helper()
 	signer, _, err := sign.Generate(ed)
 	if err != nil {
@@ -68,7 +54,7 @@ func seal(t testing.TB, message, results string, cv sign.CV, k sign.Key) string 
 	return strings.Join(set, "") + message
 }
 
-func validate(message string, r records) string {
+func validate(message string, r mtatest.Texts) string {
 	header, body := split(message)
 	c := sign.ReadChain(header)
 	if len(c.Sets) == 0 && c.Err == nil {
@@ -87,7 +73,7 @@ func validate(message string, r records) string {
 const letter = "DKIM-Signature: v=1; d=here.test\r\nFrom: Alice <alice@here.test>\r\nTo: bob@away.test\r\nSubject: folded\r\n  and  wide\r\n\r\nbody \t x \r\n\r\n \r\nend  \r\n\r\n\r\n"
 
 func TestChainsThatAreSealedValidate(t *testing.T) {
-	r := records{}
+	r := mtatest.Texts{}
 	rsa, ed := keyOf(t, r, "list.test", "rsa", false), keyOf(t, r, "forward.test", "ed", true)
 	for name, message := range map[string]string{
 		"letter": letter, "empty body": "From: a@here.test\r\n\r\n", "no line end": "From: a@here.test\r\n\r\nx", "bare CR": "From: a@here.test\r\n\r\na\rb\r\r\n",
@@ -109,7 +95,7 @@ func TestChainsThatAreSealedValidate(t *testing.T) {
 }
 
 func TestChainsThatAreBroken(t *testing.T) {
-	r := records{}
+	r := mtatest.Texts{}
 	k := keyOf(t, r, "list.test", "rsa", false)
 	one := seal(t, letter, "list.test; dmarc=fail", sign.CVNone, k)
 	two := seal(t, one, "list.test; arc=pass", sign.CVPass, k)
@@ -126,7 +112,7 @@ func TestChainsThatAreBroken(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, message string
-		records       records
+		records       mtatest.Texts
 		want          string
 	}{
 		{"another body", strings.Replace(two, "end", "END", 1), r, "i=2: message: the body has changed"},
@@ -150,12 +136,12 @@ func TestChainsThatAreBroken(t *testing.T) {
 		{"the seal is signed", strings.Replace(one, "h=From:", "h=From:arc-SEAL:", 1), r, "i=1: message: h= names ARC-Seal"},
 		{"another hash", strings.ReplaceAll(one, "a=rsa-sha256", "a=rsa-sha1"), r, "i=1: message: a=rsa-sha1"},
 		{"another form", strings.ReplaceAll(one, "c=relaxed/relaxed", "c=relaxed/nofws"), r, "i=1: message: c=relaxed/nofws"},
-		{"no key", one, records{}, "i=1: message: no such key"},
-		{"no key now", one, records{k.Name(): "later"}, "i=1: message: " + sign.ErrKeyLater.Error()},
-		{"a revoked key", one, records{k.Name(): "v=DKIM1; p="}, "i=1: message: the key is revoked, or is none"},
-		{"a key of another kind", one, records{k.Name(): "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}, "i=1: message: a key of another kind"},
-		{"a key that is none", one, records{k.Name(): "v=DKIM1; p=AAAA"}, "i=1: message: the key is none"},
-		{"a key for other services", one, records{k.Name(): r[k.Name()] + "; s=tlsrpt"}, "i=1: message: a key for other services"},
+		{"no key", one, mtatest.Texts{}, "i=1: message: no such key"},
+		{"no key now", one, mtatest.Texts{k.Name(): "later"}, "i=1: message: " + sign.ErrKeyLater.Error()},
+		{"a revoked key", one, mtatest.Texts{k.Name(): "v=DKIM1; p="}, "i=1: message: the key is revoked, or is none"},
+		{"a key of another kind", one, mtatest.Texts{k.Name(): "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}, "i=1: message: a key of another kind"},
+		{"a key that is none", one, mtatest.Texts{k.Name(): "v=DKIM1; p=AAAA"}, "i=1: message: the key is none"},
+		{"a key for other services", one, mtatest.Texts{k.Name(): r[k.Name()] + "; s=tlsrpt"}, "i=1: message: a key for other services"},
 	} {
 		if got := validate(c.message, c.records); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
@@ -172,7 +158,7 @@ func TestChainsThatAreBroken(t *testing.T) {
 }
 
 func FuzzChain(f *testing.F) {
-	r := records{}
+	r := mtatest.Texts{}
 	k := keyOf(f, r, "list.test", "ed", true)
 	one := seal(f, letter, "list.test; dmarc=fail", sign.CVNone, k)
 	f.Add(one)
@@ -193,10 +179,7 @@ const debianPython = "/usr/bin/python3"
 func dkimpy(t *testing.T, program, stdin string, args ...string) string {
 	t.Helper()
 	if out, err := exec.Command(debianPython, "-c", "import dkim, nacl, authres").CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no python3-dkim, python3-nacl and python3-authres: %v: %s", err, out)
-		}
-		t.Skipf("no python3-dkim, python3-nacl and python3-authres: %v", err)
+		mtatest.Lacking(t, "no python3-dkim, python3-nacl and python3-authres: %v: %s", err, out)
 	}
 	cmd := exec.Command(debianPython, append([]string{"-c", program}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -226,7 +209,7 @@ out = dkim.arc_sign(m, b"py", b"py.test", open(sys.argv[1], "rb").read(), b"py.t
 sys.stdout.buffer.write(b"".join(out) + m)`
 
 func TestDkimpyAndWeSealForEachOther(t *testing.T) {
-	r := records{}
+	r := mtatest.Texts{}
 	k := keyOf(t, r, "list.test", "rsa", false)
 	signer, text, err := sign.Generate(false)
 	if err != nil {
