@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -30,7 +31,7 @@ type storeFlags struct {
 // addStoreFlags adds --scheme, which takes the schemes' names in small letters, and --no-scram.
 func addStoreFlags(cmd *cobra.Command) storeFlags {
 	return storeFlags{
-		cmd.Flags().String("scheme", strings.ToLower(directory.Argon2id), "how the password is stored: "+schemeNames()),
+		cmd.Flags().String("scheme", strings.ToLower(directory.Argon2id), "`HOW` the password is stored: "+schemeNames()),
 		cmd.Flags().Bool("no-scram", false, "store nothing beside that for a login by SCRAM-SHA-256"),
 	}
 }
@@ -87,19 +88,26 @@ func askPassword(cmd *cobra.Command, a mta.Address) (string, error) {
 	return line, nil
 }
 
+// askTwice asks until there is a password, and the same twice.
 func askTwice(ctx context.Context, tty *os.File, out io.Writer, a mta.Address) (string, error) {
-	first, err := askOnce(ctx, tty, out, fmt.Sprintf("New password for %s: ", a))
-	if err != nil {
-		return "", err
+	for {
+		first, err := askOnce(ctx, tty, out, fmt.Sprintf("New password for %s: ", a))
+		if err != nil {
+			return "", err
+		}
+		if first == "" {
+			fmt.Fprintln(out, "The password is empty. Once more, or Ctrl-C.")
+			continue
+		}
+		second, err := askOnce(ctx, tty, out, "Again: ")
+		if err != nil {
+			return "", err
+		}
+		if first == second {
+			return first, nil
+		}
+		fmt.Fprintln(out, "The two passwords differ. Once more, or Ctrl-C.")
 	}
-	second, err := askOnce(ctx, tty, out, "Again: ")
-	if err != nil {
-		return "", err
-	}
-	if first != second {
-		return "", &codedError{exitData, errors.New("the two passwords differ; nothing was changed")}
-	}
-	return first, nil
 }
 
 // askOnce reads a line without echo. A signal puts the terminal back before the program ends; the read that still waits
@@ -114,23 +122,45 @@ func askOnce(ctx context.Context, tty *os.File, out io.Writer, prompt string) (s
 	}
 	fmt.Fprint(out, prompt)
 	type result struct {
-		line []byte
+		line string
 		err  error
 	}
 	read := make(chan result, 1)
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := readHidden(tty)
 		read <- result{line, err}
 	}()
 	defer fmt.Fprintln(out)
 	select {
 	case r := <-read:
+		if errors.Is(r.err, io.EOF) {
+			return "", errNoAnswer
+		}
 		if r.err != nil {
 			return "", fmt.Errorf("read password: %w", r.err)
 		}
-		return string(r.line), nil
+		return r.line, nil
 	case <-ctx.Done():
 		_ = term.Restore(fd, state)
 		return "", &codedError{exitTemporary, errors.New("interrupted; nothing was changed")}
 	}
+}
+
+// readHidden reads a line that the terminal does not show; io.EOF at its end, or for Ctrl-D, where term.ReadPassword goes on
+// reading.
+func readHidden(tty *os.File) (string, error) {
+	fd := int(tty.Fd())
+	shown, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", err
+	}
+	hidden := *shown
+	hidden.Lflag = hidden.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	hidden.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		return "", err
+	}
+	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, shown) }()
+	line, err := bufio.NewReader(tty).ReadString('\n') // the terminal gives a line at a time: none of the next is taken
+	return strings.TrimSuffix(line, "\n"), err
 }

@@ -38,6 +38,7 @@ type setup struct {
 	cfg       *config.Config
 	text      []byte    // of the configuration that is to be; nil: it stays
 	done      string    // what writing it means
+	added     bool      // it adds to one that daemons may have read already
 	pair      [2][]byte // the certificate and key of the operator's files
 	verifiers []string  // of the first user's password
 }
@@ -56,8 +57,8 @@ func newSetup() *cobra.Command {
 	fl.StringVar(&s.user, "user", "", "the first user's `ADDRESS`, who is postmaster too")
 	fl.StringVar(&s.mailboxes, "mailboxes", "", "`WHOSE`: virtual, users of the mail system alone, or system, the users of this machine (default virtual)")
 	fl.BoolVar(&s.noPassword, "no-password", false, "the user takes mail and cannot log in")
-	fl.StringVar(&s.cert, "certificate", "", "a certificate chain, PEM, that is copied to where the daemons read it")
-	fl.StringVar(&s.key, "key", "", "its key, PEM")
+	fl.StringVar(&s.cert, "certificate", "", "a `FILE` with a certificate chain, PEM, that is copied to where the daemons read it")
+	fl.StringVar(&s.key, "key", "", "the `FILE` with its key, PEM")
 	fl.BoolVar(&s.selfSigned, "self-signed", false, "make a certificate that has signed itself")
 	fl.BoolVar(&s.acme, "acme", false, "obtain a certificate from Let's Encrypt, and renew it; posthouse.toml(5), [acme]")
 	fl.StringSliceVar(&s.addresses, "address", nil, "this host's public `ADDRESS`, for the records (default: those of its interfaces)")
@@ -166,15 +167,15 @@ func (s *setup) names() error {
 		}
 	}
 	if err := s.host(); err != nil {
-		return err
+		return bad(fmt.Errorf("--hostname: %w", err))
 	}
 	if s.user != "" {
 		if _, err := s.address(); err != nil {
-			return err
+			return bad(fmt.Errorf("--user: %w", err))
 		}
 	}
 	if err := s.whose(); err != nil {
-		return bad(err)
+		return bad(fmt.Errorf("--mailboxes: %w", err))
 	}
 	for _, a := range s.addresses {
 		if _, err := netip.ParseAddr(a); err != nil {
@@ -188,7 +189,7 @@ func (s *setup) names() error {
 func (s *setup) host() error {
 	name, err := dns.ASCII(s.hostname)
 	if err != nil || !hostLike(name) {
-		return &codedError{exitUsage, fmt.Errorf("--hostname %q is no full name of a host: as in mail.example.org", s.hostname)}
+		return fmt.Errorf("%q is no full name of a host: as in mail.example.org", s.hostname)
 	}
 	s.hostname = name
 	return nil
@@ -273,6 +274,9 @@ func (s *setup) next() {
 		return
 	}
 	s.say("  2. systemctl enable --now posthouse-queue-runner posthouse-smtpd.socket posthouse-smtpd posthouse-pop3d.socket posthouse-pop3d" + units)
+	if s.added {
+		s.say("     systemctl reload posthouse-queue-runner posthouse-smtpd posthouse-pop3d, where they ran before")
+	}
 	if s.cfg.ACME.Email == "" {
 		s.say("  3. posthouse check --dns, when DNS has them")
 		return
@@ -292,7 +296,7 @@ func (s *setup) address() (mta.Address, error) {
 	}
 	a, err := mta.ParseAddress(text)
 	if err != nil {
-		return a, &codedError{exitUsage, fmt.Errorf("--user %q: %w", s.user, err)}
+		return a, fmt.Errorf("%q: %w; as in alice@%s", s.user, err, s.domain)
 	}
 	return a, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -21,28 +20,19 @@ func (s *setup) questions(fresh bool) error {
 	}
 	in := bufio.NewReader(f)
 	if fresh {
-		if err := s.ask(in, "Full name of this host", &s.hostname); err != nil {
-			return err
-		}
-		if err := s.host(); err != nil {
+		if err := s.ask(in, "Full name of this host", &s.hostname, s.host); err != nil {
 			return err
 		}
 	}
 	if s.mailboxes == "" && s.newDomain() {
 		s.mailboxes = virtual
-		if err := s.ask(in, "Mailboxes of "+s.domain+": virtual (users of the mail system alone), or system (the users of this machine)", &s.mailboxes); err != nil {
+		if err := s.ask(in, "Mailboxes of "+s.domain+": virtual (users of the mail system alone), or system (the users of this machine)", &s.mailboxes, s.whose); err != nil {
 			return err
-		}
-		if err := s.whose(); err != nil {
-			return &codedError{exitUsage, err}
 		}
 	}
 	if s.user == "" && (fresh || s.noUsers()) {
-		s.user = "postmaster@" + s.domain
-		if s.mailboxes == system {
-			s.user = os.Getenv("SUDO_USER")
-		}
-		if err := s.ask(in, "First user, who is postmaster too", &s.user); err != nil {
+		s.user = s.firstGuess()
+		if err := s.ask(in, "First user, who is postmaster too", &s.user, s.userFits); err != nil {
 			return err
 		}
 	}
@@ -54,9 +44,42 @@ func (s *setup) questions(fresh bool) error {
 	return s.complete(fresh)
 }
 
+// firstGuess is the first user where nobody says another.
+func (s *setup) firstGuess() string {
+	if s.mailboxes == system {
+		return os.Getenv("SUDO_USER")
+	}
+	if s.cfg != nil { // after a run that was cut short
+		a := s.cfg.PostmasterAddress()
+		if d := s.cfg.Domain(a.Domain); d != nil && !d.Implicit {
+			return a.String()
+		}
+	}
+	return "postmaster@" + s.domain
+}
+
+// userFits checks the first user as far as that can be done before there is a configuration.
+func (s *setup) userFits() error {
+	if s.user == "" {
+		return errors.New("who is the first user?")
+	}
+	a, err := s.address()
+	if err != nil {
+		return err
+	}
+	if s.isAccount(a) {
+		return s.accountThere(a)
+	}
+	if a.Domain != s.domain && (s.cfg == nil || s.cfg.Domain(a.Domain) == nil) {
+		return fmt.Errorf("%s: it is a user of %s that is asked for", a, s.domain)
+	}
+	return inUsersFile(a)
+}
+
 // noUsers says whether the configuration wants users and nobody has made the first, as after a run that was cut short.
 func (s *setup) noUsers() bool {
-	if s.mailboxes == system || !s.cfg.UsersNeeded() || s.cfg.Users.InDatabase() {
+	needed := s.cfg.UsersNeeded() || s.newDomain() && s.mailboxes != system
+	if s.mailboxes == system || !needed || s.cfg.Users.InDatabase() {
 		return false
 	}
 	_, err := os.Stat(s.cfg.Users.File)
@@ -66,19 +89,37 @@ func (s *setup) noUsers() bool {
 // askCertificate asks where the certificate comes from.
 func (s *setup) askCertificate(in *bufio.Reader) error {
 	from := "acme"
-	if err := s.ask(in, "Certificate for "+s.hostname+": acme (from Let's Encrypt, whose terms you agree to), self-signed, or a file", &from); err != nil {
+	err := s.ask(in, "Certificate for "+s.hostname+": acme (from Let's Encrypt, whose terms you agree to), self-signed, or a file", &from, func() error {
+		s.acme, s.selfSigned = from == "acme", from == "self-signed"
+		if s.acme || s.selfSigned {
+			return nil
+		}
+		if _, err := os.ReadFile(from); err != nil {
+			return fmt.Errorf("%w; allowed: acme, self-signed, or a file with the chain, PEM", err)
+		}
+		return nil
+	})
+	if err != nil || s.acme || s.selfSigned {
 		return err
 	}
-	switch from {
-	case "acme":
-		s.acme = true
+	var key string
+	err = s.ask(in, "File with its key", &key, func() error {
+		if key == "" {
+			return errors.New("in which file is it?")
+		}
 		return nil
-	case "self-signed":
-		s.selfSigned = true
-		return nil
+	})
+	if err != nil {
+		return err
 	}
-	s.cert = from
-	return s.ask(in, "File with its key", &s.key)
+	// Where the two do not fit either may be the wrong one.
+	s.cert, s.key = from, key
+	if err := s.readCertificate(); err != nil {
+		s.cert, s.key = "", ""
+		s.say("%v", err)
+		return s.askCertificate(in)
+	}
+	return nil
 }
 
 // complete finds out whether all is there.
@@ -96,20 +137,31 @@ func (s *setup) complete(fresh bool) error {
 	return nil
 }
 
-// ask shows a question with the answer that an empty line gives.
-func (s *setup) ask(in *bufio.Reader, question string, value *string) error {
-	if *value != "" {
-		question += " [" + *value + "]"
+// errNoAnswer says that the terminal has ended, by Ctrl-D for instance.
+var errNoAnswer = &codedError{exitUsage, errors.New("no answer; nothing was changed")}
+
+// ask shows a question with the answer that an empty line gives, again until the answer is a good one.
+func (s *setup) ask(in *bufio.Reader, question string, value *string, good func() error) error {
+	usual := *value
+	if usual != "" {
+		question += " [" + usual + "]"
 	}
-	if _, err := fmt.Fprint(s.cmd.ErrOrStderr(), question+": "); err != nil {
-		return err
+	for {
+		if _, err := fmt.Fprint(s.cmd.ErrOrStderr(), question+": "); err != nil {
+			return err
+		}
+		line, err := in.ReadString('\n')
+		if err != nil {
+			s.say("") // the prompt's line
+			return errNoAnswer
+		}
+		*value = usual
+		if line = strings.TrimSpace(line); line != "" {
+			*value = line
+		}
+		if err = good(); err == nil {
+			return nil
+		}
+		s.say("%v", err)
 	}
-	line, err := in.ReadString('\n')
-	if err != nil && !(errors.Is(err, io.EOF) && line != "") {
-		return &codedError{exitUsage, errors.New("no answer; nothing was changed")}
-	}
-	if line = strings.TrimSpace(line); line != "" {
-		*value = line
-	}
-	return nil
 }

@@ -111,6 +111,7 @@ func (s *setup) planMore() error {
 	if err != nil {
 		return err
 	}
+	s.added = true
 	s.done = fmt.Sprintf("added %s to %s", strings.Join(what, " and "), s.path)
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')

@@ -28,16 +28,16 @@ func (s *setup) newDomain() bool {
 func (s *setup) whose() error {
 	switch {
 	case s.mailboxes != "" && s.mailboxes != virtual && s.mailboxes != system:
-		return fmt.Errorf("--mailboxes %q; allowed: %s, %s", s.mailboxes, virtual, system)
+		return fmt.Errorf("%q is neither %s nor %s", s.mailboxes, virtual, system)
 	case !s.newDomain():
 		has := s.cfg.Domain(s.domain).Mailboxes
 		if s.mailboxes != "" && s.mailboxes != has {
-			return fmt.Errorf("--mailboxes %s: %s has mailboxes = %q for %s; change it there", s.mailboxes, s.path, has, s.domain)
+			return fmt.Errorf("%s: %s has mailboxes = %q for %s; change it there", s.mailboxes, s.path, has, s.domain)
 		}
 		s.mailboxes = has
 	}
 	if s.mailboxes == system && s.noPassword {
-		return errors.New("--no-password: users of the machine have the passwords that it knows")
+		return errors.New("users of the machine have the passwords that it knows: there is no --no-password")
 	}
 	return nil
 }
@@ -54,17 +54,23 @@ func (s *setup) account() error {
 	if err != nil || !s.isAccount(a) {
 		return err
 	}
+	if err := s.accountThere(a); err != nil {
+		return &codedError{exitUsage, fmt.Errorf("--user: %w", err)}
+	}
+	s.say("%s is the user %[2]s of this machine, with the password that %[2]s has here", a, a.Local)
+	return nil
+}
+
+// accountThere says whether the machine knows a user.
+func (s *setup) accountThere(a mta.Address) error {
 	least := 1000
 	if s.cfg != nil {
 		least = s.cfg.Mailboxes.SystemMinUID
 	}
 	m := directory.Machine{Users: &directory.File{}, Domains: map[string]bool{a.Domain: true}, MinUID: least}
-	switch _, err := m.Lookup(context.Background(), a); {
-	case errors.Is(err, mta.ErrUnknownUser):
-		return &codedError{exitUsage, fmt.Errorf("--user %s: no user of this machine has that name and a uid of %d or more; make one first: adduser %s", s.user, least, a.Local)}
-	case err != nil:
-		return err
+	_, err := m.Lookup(context.Background(), a)
+	if errors.Is(err, mta.ErrUnknownUser) {
+		return fmt.Errorf("%s: no user of this machine has that name and a uid of %d or more; make one first: adduser %s", s.user, least, a.Local)
 	}
-	s.say("%s is the user %[2]s of this machine, with the password that %[2]s has here", a, a.Local)
-	return nil
+	return err
 }

@@ -212,14 +212,24 @@ func (u *users) newAddress(s string) (mta.Address, error) {
 		return a, fmt.Errorf("%s: %s is an alias of %s; add %s@%s", a, d.Name, d.AliasOf, a.Local, d.AliasOf)
 	case d.Mailboxes == "system":
 		return a, fmt.Errorf("%s: the mailboxes of %s are the machine's accounts", a, d.Name)
-	case strings.ContainsFunc(a.Local, unicode.IsSpace):
-		return a, fmt.Errorf("%s: a local part with a blank, which the users file cannot hold", a)
-	case strings.HasPrefix(a.Local, "#"):
-		return a, fmt.Errorf("%s: the users file takes a line that begins with # for a comment", a)
+	}
+	if err := inUsersFile(a); err != nil {
+		return a, err
 	}
 	a.Domain = d.Name
 	_, err = maildir.Path(u.cfg.Mailboxes.Path, a)
 	return a, err
+}
+
+// inUsersFile says whether the users file can hold an address.
+func inUsersFile(a mta.Address) error {
+	switch {
+	case strings.ContainsFunc(a.Local, unicode.IsSpace):
+		return fmt.Errorf("%s: a local part with a blank, which the users file cannot hold", a)
+	case strings.HasPrefix(a.Local, "#"):
+		return fmt.Errorf("%s: the users file takes a line that begins with # for a comment", a)
+	}
+	return nil
 }
 
 // domain finds a domain by its name in A-labels or in U-labels (RFC 5890).

@@ -252,10 +252,12 @@ func TestTerminalIsAskedTwice(t *testing.T) {
 	for _, c := range []struct {
 		typed []string
 		code  int
+		shown string
 	}{
-		{[]string{"tea", "tea"}, 0},
-		{[]string{"tea", "coffee"}, 65},
-		{[]string{"", ""}, 65},
+		{[]string{"tea", "tea"}, 0, "PA"},
+		{[]string{"tea", "coffee", "", "tea", "tea"}, 0, "PADPEPA"},
+		{[]string{ctrlD}, exitUsage, "P"},
+		{[]string{"tea", "te" + ctrlD + ctrlD}, exitUsage, "PA"},
 	} {
 		i := newInstance(t)
 		master, tty := openPTY(t)
@@ -272,8 +274,10 @@ func TestTerminalIsAskedTwice(t *testing.T) {
 		if exitCode(err) != c.code {
 			t.Errorf("%q: got status %d, error %v; want %d", c.typed, exitCode(err), err, c.code)
 		}
-		if !strings.HasPrefix(p.shown.String(), "New password for alice@example.org: \nAgain: \n") {
-			t.Errorf("%q: got prompts %q", c.typed, p.shown.String())
+		want := strings.NewReplacer("P", "New password for alice@example.org: \n", "A", "Again: \n", "D", "The two passwords differ. Once more, or Ctrl-C.\n",
+			"E", "The password is empty. Once more, or Ctrl-C.\n").Replace(c.shown)
+		if !strings.HasPrefix(p.shown.String(), want) {
+			t.Errorf("%q: got prompts %q, want %q", c.typed, p.shown.String(), want)
 		}
 		b, _ := os.ReadFile(i.users)
 		if (string(b) == "alice@example.org {PLAIN}tea\n") != (c.code == 0) {
