@@ -52,9 +52,14 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if len(s.tx.rcpts) >= s.o.MaxRecipients {
 		return reply(452, "4.5.3", "Too many recipients, send the rest in another transaction"), shown
 	}
-	verify, r := s.route(to)
+	d, r := s.route(to)
 	if r.Code != 0 {
 		return r, shown
+	}
+	own := d.Login.Domain != "" && strings.EqualFold(to.Local, d.Login.Local) // and no folder of it
+	if own && s.tx.seen[d.Login] {
+		s.tx.taken++
+		return reply(250, "2.1.5", "OK"), shown // the same mailbox by another spelling, or in a domain of another name
 	}
 	if r := s.policyFor(to); r.Code != 0 {
 		return r, shown
@@ -62,7 +67,7 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	if r := s.rate(); r.Code != 0 {
 		return r, shown
 	}
-	if r := s.verify(verify); r.Code != 0 {
+	if r := s.verify(d.Verify); r.Code != 0 {
 		return r, shown
 	}
 	if r := s.ask(mta.AtRecipient, &s.tx, to); r.Code != 0 {
@@ -70,6 +75,9 @@ func (s *session) addRecipient(args string) (r mta.Reply, shown string) {
 	}
 	s.tx.taken++
 	s.tx.seen[to] = true
+	if own {
+		s.tx.seen[d.Login] = true
+	}
 	rcpt.Address = to
 	s.tx.rcpts = append(s.tx.rcpts, rcpt)
 	return reply(250, "2.1.5", "OK"), shown
@@ -85,26 +93,26 @@ func (s *session) accept(to mta.Address) (Destination, error) {
 }
 
 // route refuses whom the router does not know, and relaying for strangers. Our postmaster is always there
-// (RFC 5321 4.5.1). Verify is Destination's.
-func (s *session) route(to mta.Address) (verify func(context.Context) mta.Reply, r mta.Reply) {
+// (RFC 5321 4.5.1).
+func (s *session) route(to mta.Address) (Destination, mta.Reply) {
 	d, err := s.accept(to)
 	switch {
 	case err != nil:
 		s.o.Log.SMTPFault(s.who(), "rcpt", "", err)
-		return nil, reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
+		return d, reply(451, "4.3.0", "Cannot look the recipient up now, try again later")
 	case d.Relay && (s.login == "" && !s.trusted() || s.lmtp()):
-		return nil, reply(550, "5.7.1", "Relaying denied")
+		return d, reply(550, "5.7.1", "Relaying denied")
 	case !d.Relay && strings.EqualFold(to.Local, "postmaster"):
-		return nil, mta.Reply{}
+		return Destination{}, mta.Reply{}
 	case d.Refusal.Code == 0 && s.tooLarge(d.Quota):
-		return nil, reply(552, "5.2.3", "The message is larger than this mailbox may grow")
+		return d, reply(552, "5.2.3", "The message is larger than this mailbox may grow")
 	case d.Refusal.Code == 0 && s.full(d.Login):
 		if s.o.FullBounces {
-			return nil, reply(552, "5.2.2", "The mailbox is full")
+			return d, reply(552, "5.2.2", "The mailbox is full")
 		}
-		return nil, reply(452, "4.2.2", "The mailbox is full, try again later")
+		return d, reply(452, "4.2.2", "The mailbox is full, try again later")
 	}
-	return d.Verify, d.Refusal
+	return d, d.Refusal
 }
 
 // verify asks the host that the mail goes on to. Who may relay has a queue here that tries again: only a host that says no is heard.
