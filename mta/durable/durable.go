@@ -16,12 +16,15 @@ import (
 // ErrLocked says that another open file holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
+// ErrNoFile says that there is something else than a file: a folder, a symbolic link, a FIFO.
+var ErrNoFile = errors.New("not a regular file")
+
 // FS is a tree of files. Paths are absolute or relative to the working directory, as for package os; errors are
 // *fs.PathError or *os.LinkError and answer to fs.ErrNotExist, fs.ErrExist and the errno values.
 type FS interface {
 	// Create makes a file that was not there, for reading and writing.
 	Create(path string, perm fs.FileMode) (File, error)
-	// Open opens a file for reading.
+	// Open opens a file for reading. It never waits: of what is no file it says ErrNoFile, and so does OpenWrite.
 	Open(path string) (File, error)
 	// OpenWrite opens a file that is there for reading and writing.
 	OpenWrite(path string) (File, error)

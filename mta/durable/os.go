@@ -13,19 +13,36 @@ type OS struct{}
 
 var _ FS = OS{}
 
-func open(path string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(path, flag|unix.O_NOFOLLOW, perm)
+func (OS) Create(path string, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, perm)
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
 }
 
-func (OS) Create(path string, perm fs.FileMode) (File, error) {
-	return open(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+// open opens a file that is there. What is none is refused: a FIFO would make us wait.
+func open(path string, flag int) (File, error) {
+	f, err := os.OpenFile(path, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENXIO): // a link, a folder, a socket
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNoFile}
+	case err != nil:
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNoFile}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return osFile{f}, nil
 }
-func (OS) Open(path string) (File, error)            { return open(path, os.O_RDONLY, 0) }
-func (OS) OpenWrite(path string) (File, error)       { return open(path, os.O_RDWR, 0) }
+
+func (OS) Open(path string) (File, error)            { return open(path, os.O_RDONLY) }
+func (OS) OpenWrite(path string) (File, error)       { return open(path, os.O_RDWR) }
 func (OS) Mkdir(path string, perm fs.FileMode) error { return os.Mkdir(path, perm) }
 func (OS) Rename(from, to string) error              { return os.Rename(from, to) }
 func (OS) Remove(path string) error                  { return unlink(path) }

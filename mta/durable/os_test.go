@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -197,6 +198,30 @@ func TestFilesAndFolders(t *testing.T) {
 	})
 }
 
+// What others have put where a file is wanted must not make us wait.
+func TestWhatIsNoFileIsNotOpened(t *testing.T) {
+	onEach(t, func(t *testing.T, fsys durable.FS, dir string) {
+		path := func(name string) string { return filepath.Join(dir, name) }
+		ln, err := net.Listen("unix", path("socket"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		if err := errors.Join(os.Mkdir(path("folder"), 0o700), syscall.Mkfifo(path("fifo"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"folder", "fifo", "socket"} {
+			for op, open := range map[string]func(string) (durable.File, error){"Open": fsys.Open, "OpenWrite": fsys.OpenWrite} {
+				_, err := open(path(name))
+				var pe *fs.PathError
+				if !errors.Is(err, durable.ErrNoFile) || !errors.As(err, &pe) || pe.Path != path(name) {
+					t.Errorf("%s of a %s: got %v, want ErrNoFile and the path", op, name, err)
+				}
+			}
+		}
+	})
+}
+
 // A symbolic link in a folder that others may write to must not lead elsewhere.
 func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 	onEach(t, func(t *testing.T, fsys durable.FS, dir string) {
@@ -205,11 +230,11 @@ func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 		if err := os.Symlink(target, link); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := fsys.Open(link); !errors.Is(err, syscall.ELOOP) {
-			t.Errorf("Open: got %v, want ELOOP", err)
+		if _, err := fsys.Open(link); !errors.Is(err, durable.ErrNoFile) {
+			t.Errorf("Open: got %v, want ErrNoFile", err)
 		}
-		if _, err := fsys.OpenWrite(link); !errors.Is(err, syscall.ELOOP) {
-			t.Errorf("OpenWrite: got %v, want ELOOP", err)
+		if _, err := fsys.OpenWrite(link); !errors.Is(err, durable.ErrNoFile) {
+			t.Errorf("OpenWrite: got %v, want ErrNoFile", err)
 		}
 		if _, err := fsys.Create(link, 0o600); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("Create: got %v, want ErrExist", err)

@@ -74,10 +74,12 @@ func (b Mailbox) createLocked(tmp string) (durable.File, error) {
 // clear removes a file that a crash has left in tmp/.
 func (b Mailbox) clear(tmp string) error {
 	f, err := b.FS.OpenWrite(tmp)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, durable.ErrNoFile): // nobody writes to that
+		return b.FS.Remove(tmp)
+	case err != nil:
 		return err
 	}
 	defer f.Close()

@@ -122,7 +122,7 @@ func (s *Store) orphan(id mta.ID) (found int, ok bool) {
 
 func (s *Store) unlocked(path string) (bool, error) {
 	f, err := s.fs.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, durable.ErrNoFile) {
 		return false, nil
 	}
 	if err != nil {

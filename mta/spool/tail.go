@@ -69,7 +69,7 @@ func (s *Store) openSegment(name string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case errors.Is(err, mta.ErrNewer):
+	case errors.Is(err, mta.ErrNewer), errors.Is(err, durable.ErrNoFile): // no writer makes the latter: it must not stop the others
 		s.badSegs[name] = true
 		s.o.Log.SpoolSkipped(path, err)
 		return nil

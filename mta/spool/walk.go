@@ -123,6 +123,9 @@ func (s *Store) takeDeferred(c *recovery, d deferredMessage) {
 				s.appendLog(d.m, e.bytes())
 			}
 		}
+		if d.m.logBehind {
+			s.touched[d.m] = true
+		}
 		c.remember(d.env)
 	}
 	c.deferred++
@@ -155,22 +158,38 @@ func (s *Store) applyLog(m *Message, f interface {
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	good := 0
+	good, at := 0, 0
 	for {
-		n := bytes.IndexByte(b[good:], '\n')
+		n := bytes.IndexByte(b[at:], '\n')
 		if n < 0 {
 			break
 		}
-		e, err := parseEntry(b[good : good+n])
-		if err != nil || e.ID != m.id {
-			break // torn: what follows is younger, and in the journal
+		e, err := parseEntry(b[at : at+n])
+		if err == nil && e.ID == m.id {
+			if at > good {
+				s.saveLogDamage(m, b, good, at)
+			}
+			m.apply(e, &s.said)
+			good = at + n + 1
 		}
-		m.apply(e, &s.said)
-		good += n + 1
+		at += n + 1
 	}
+	// What is left has no good line behind it: it is torn, and the journal has what it said.
 	m.logSize = int64(good)
 	if m.logSize < size {
 		return f.Truncate(m.logSize)
 	}
 	return nil
+}
+
+// saveLogDamage copies what stands between good lines into corrupt/: nobody else may have what it said. Zeros are what a loss of power
+// has left there before a sync; those the journal has. What stands behind is true all the same, and a checkpoint writes the log anew.
+func (s *Store) saveLogDamage(m *Message, b []byte, from, to int) {
+	m.logBehind = true
+	if bytes.IndexByte(b[from:to], 0) >= 0 {
+		return
+	}
+	saved := fmt.Sprintf("%s%s.%d", m.id, logSuffix, from)
+	s.keepCorrupt(saved, b[from:to])
+	s.o.Log.SpoolDamaged(s.l.deferredLog(m.id), int64(from), int64(to-from), s.l.file(dirCorrupt, saved))
 }

@@ -102,8 +102,8 @@ func (v *View) open(path string, write bool) (durable.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.dir != nil && write {
-		return nil, pathError("open", path, syscall.EISDIR)
+	if n.dir != nil {
+		return nil, pathError("open", path, durable.ErrNoFile)
 	}
 	return &file{v: v, n: n, path: path, write: write}, nil
 }
