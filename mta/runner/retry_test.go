@@ -93,3 +93,22 @@ func TestWaitingMessageKeepsItsTimeOverARestart(t *testing.T) {
 		}
 	})
 }
+
+// What was put off while the clock was years ahead comes when the clock is right again.
+func TestNoMessageWaitsForLongerThanATryCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.remote.do = busy
+		first, most := w.set.RetryFirst, w.set.RetryMax
+		w.set.RetryFirst, w.set.RetryMax, w.set.Lifetime = 20*365*24*time.Hour, 20*365*24*time.Hour, 30*365*24*time.Hour
+		w.begin()
+		w.send("alice@here.test", "bob@far.test")
+		w.until("tried", time.Hour, func() bool { return len(w.remote.tries()) == 1 })
+		w.end()
+		w.set.RetryFirst, w.set.RetryMax = first, most
+		w.begin()
+		defer w.close()
+		w.until("tried again", time.Minute, func() bool { return len(w.remote.tries()) == 2 })
+		w.until("and again in its turn", most, func() bool { return len(w.remote.tries()) == 3 })
+	})
+}

@@ -30,7 +30,8 @@ func (s *schedule) takeUp(ctx context.Context) {
 			}
 		})
 	}
-	soon := time.Now().Add(s.set.RetryFirst/together + time.Minute) // visit.due goes so far ahead
+	now := time.Now()
+	soon, never := now.Add(s.set.RetryFirst/together+time.Minute), now.Add(s.set.RetryMax) // visit.due goes so far ahead; see visit.next
 	for _, m := range found {
 		if ctx.Err() != nil {
 			break
@@ -39,7 +40,7 @@ func (s *schedule) takeUp(ctx context.Context) {
 		if s.set.DelayNotice > 0 {
 			notice = m.ID().Time().Add(s.set.DelayNotice)
 		}
-		if due := s.store.Due(m, notice); due.After(soon) {
+		if due := s.store.Due(m, notice); due.After(soon) && !due.After(never) {
 			mu.Lock()
 			s.resume(m, tally{next: due, unclear: true})
 			mu.Unlock()

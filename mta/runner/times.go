@@ -77,12 +77,21 @@ func (v *visit) watch(r *spool.Rcpt, now time.Time) {
 	}
 }
 
+// next is when to try a recipient again. None waits for longer than RetryMax: what says so was written while the clock was wrong, or
+// with another RetryMax.
+func (v *visit) next(r *spool.Rcpt, now time.Time) time.Time {
+	if r.Next.After(now.Add(v.set.RetryMax)) {
+		return now
+	}
+	return r.Next
+}
+
 // wake is when there is something to do for a recipient that is still to be delivered.
 func (v *visit) wake(r *spool.Rcpt, now time.Time) time.Time {
 	if rest := v.resting(now); !rest.IsZero() {
 		return rest
 	}
-	t := latest(r.Next, now)
+	t := latest(v.next(r, now), now)
 	if at := v.noticeAt(r); !at.IsZero() && at.Before(t) {
 		t = latest(at, now)
 	}

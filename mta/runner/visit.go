@@ -75,7 +75,8 @@ func (v *visit) early(r *spool.Rcpt, dests map[mta.Destination]bool) bool {
 // due says whether to try a recipient now. One that is nearly due goes along, so that the recipients of a message do not
 // drift apart.
 func (v *visit) due(r *spool.Rcpt) bool {
-	return !r.Next.After(time.Now().Add(v.set.RetryFirst / together))
+	now := time.Now()
+	return !v.next(r, now).After(now.Add(v.set.RetryFirst / together))
 }
 
 func (w *worker) decide(ctx context.Context, r *spool.Rcpt) route.Decision {
