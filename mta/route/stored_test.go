@@ -31,6 +31,8 @@ func TestAliasesOfADatabase(t *testing.T) {
 			"both@here.test": {"bob"}, "team@here.test": {"alice, carol@far.test", "bob"}, "owner-team@here.test": {"bob"},
 			"prog@here.test": {"|lists"}, "bad@here.test": {"alice bob"}, "inc@here.test": {":include:/etc/passwd"},
 			"many@here.test": slices.Repeat([]string{"alice"}, route.MaxMembers+1), "alice@here.test": nil, "loop@here.test": {"loop"},
+			"lines@here.test": {"alice@here.test\r\nbob"}, "nul@here.test": {"\x00alice"}, "octets@here.test": {"alice\xff@here.test"}, "shell@here.test": {"|/bin/sh -c id"},
+			"file@here.test": {"/etc/passwd"}, "path@here.test": {"../../alice@here.test"}, "long@here.test": {strings.Repeat("x", 1<<20)}, "marks@here.test": {"x@!"}, "twice@here.test": {"alice", "ALICE, alice@here.test"},
 		},
 	})
 	if err != nil {
@@ -46,6 +48,15 @@ func TestAliasesOfADatabase(t *testing.T) {
 		{"bad@here.test", "451"},
 		{"inc@here.test", "451"},
 		{"many@here.test", "451"},
+		{"lines@here.test", "451"},
+		{"nul@here.test", "451"},
+		{"octets@here.test", "451"},
+		{"shell@here.test", "451"},
+		{"file@here.test", "451"},
+		{"path@here.test", "451"},
+		{"long@here.test", "451"},
+		{"marks@here.test", "451"},
+		{"twice@here.test", "mailbox"},
 	} {
 		d := r.Route(context.Background(), addr(c.to))
 		var got []string
@@ -66,6 +77,9 @@ func TestAliasesOfADatabase(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%s: got %s (%v), want %s", c.to, s, d.Cause, c.want)
+		}
+		if d.Cause != nil && len(d.Cause.Error()) > 300 {
+			t.Errorf("%s: a cause of %d octets", c.to, len(d.Cause.Error()))
 		}
 	}
 	if may, err := r.Owns(context.Background(), addr("bob@here.test"), addr("team@here.test")); !may || err != nil {

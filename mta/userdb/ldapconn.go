@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
@@ -177,7 +178,7 @@ func (p *ldapPool) use(ctx context.Context, c *ldapConn, request func(*ldapConn)
 	var answer *ldap.Error
 	switch {
 	case c.raw.left.Load() < 0:
-		err = errLong
+		err = fmt.Errorf("%w: %w", directory.ErrFault, errLong)
 	case err == nil, errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork && answer.ResultCode != ldap.LDAPResultUnavailable && !c.IsClosing():
 		p.put(c)
 		return false, err

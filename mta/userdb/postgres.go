@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -23,6 +25,7 @@ const (
 	maxURL    = 4 << 10   // octets of the file
 	maxAnswer = 1 << 20   // octets of a row
 	maxRows   = 10_000    // targets of an alias
+	maxLines  = 4 << 20   // octets of them
 	maxUsers  = 5_000_000 // in a list
 )
 
@@ -49,7 +52,7 @@ func readURL(path string) (string, error) {
 
 // postgres is users in PostgreSQL.
 type postgres struct {
-	pool *pgxpool.Pool
+	pool pgPool
 	sql  config.Postgres
 	rest atomic.Int64 // until when nobody connects, in Unix nanoseconds
 }
@@ -60,12 +63,15 @@ func openPostgres(url string, sql config.Postgres) (*postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: no URL that can be read: %s; allowed: one line, as in postgres://posthouse@/mail?host=/run/postgresql, other characters than letters and digits of a password as in %%2F", sql.URLFile, reason(err))
 	}
-	p := &postgres{sql: sql}
+	p := &postgres{sql: sql, pool: pgPool{cfg: c}}
 	if !strings.Contains(url, "pool_max_conns") {
 		c.MaxConns = maxConns
 	}
-	if !strings.Contains(url, "pool_max_conn_idle_time") { // also those of the settings before a reload go soon
+	if !strings.Contains(url, "pool_max_conn_idle_time") {
 		c.MaxConnIdleTime = idleTime
+	}
+	if !strings.Contains(url, "pool_ping_timeout") { // of connections that nobody hears at the other end there may be many
+		c.PingTimeout = connectTime / 2
 	}
 	c.ConnConfig.ConnectTimeout = connectTime
 	c.ConnConfig.MaxProtocolMessageBodyLen = maxAnswer
@@ -80,8 +86,7 @@ func openPostgres(url string, sql config.Postgres) (*postgres, error) {
 		}
 		return nil
 	}
-	p.pool, err = pgxpool.NewWithConfig(context.Background(), c)
-	return p, err
+	return p, nil
 }
 
 // quotation may be of a URL.
@@ -114,9 +119,12 @@ func (p *postgres) User(ctx context.Context, address string) (directory.Row, err
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
+	for i, name := range names {
 		if err := directory.CheckColumn(name); err != nil {
 			return nil, fmt.Errorf("%w: users.postgres.user: %w", directory.ErrFault, err)
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("%w: users.postgres.user: two columns %s", directory.ErrFault, name)
 		}
 	}
 	return row, nil
@@ -128,16 +136,23 @@ func (p *postgres) Alias(ctx context.Context, address string) ([]string, error) 
 		return nil, directory.ErrNotAsked
 	}
 	var all []string
+	octets := 0
 	_, err := p.query(ctx, p.sql.Alias, []any{address}, func(_ []string, values [][]byte) error {
 		if len(all) == maxRows {
 			return fmt.Errorf("%w: users.postgres.alias finds more than %d rows for %s", directory.ErrFault, maxRows, address)
+		}
+		if octets += len(values[0]); octets > maxLines {
+			return fmt.Errorf("%w: users.postgres.alias finds more than %d octets for %s", directory.ErrFault, maxLines, address)
 		}
 		if values[0] != nil {
 			all = append(all, string(values[0]))
 		}
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // List implements directory.Store.
@@ -178,10 +193,12 @@ func (p *postgres) query(ctx context.Context, sql string, args []any, each func(
 var errResting = errors.New("it was away a moment ago")
 
 // ofData says whether the database could not do with an address, or with what it has of it, and can with others: it has two
-// rows where one may be, or its encoding lacks a character.
+// rows where one may be, its encoding lacks a character, or a row is too long.
 func ofData(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "21") || strings.HasPrefix(pg.Code, "22"))
+	var long *pgproto3.ExceededMaxBodyLenErr
+	var refused *pgconn.ConnectError
+	return errors.As(err, &long) && !errors.As(err, &refused) || errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "21") || strings.HasPrefix(pg.Code, "22"))
 }
 
 // lost says whether the connection had died before the query had an answer, or the plan that it knew for it.
@@ -196,7 +213,14 @@ func lost(err error) bool {
 }
 
 func (p *postgres) once(ctx context.Context, sql string, args []any, each func(names []string, values [][]byte) error) (names []string, err error) {
-	rows, err := p.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
+	pool, err := p.pool.take()
+	if err != nil {
+		return nil, err
+	}
+	defer p.pool.give()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +239,7 @@ func (p *postgres) once(ctx context.Context, sql string, args []any, each func(n
 			return nil, errors.New("a query without columns")
 		}
 		if err := each(names, rows.RawValues()); err != nil {
+			cancel() // with the connection: otherwise all rows that follow are read, and there may be millions
 			return nil, err
 		}
 	}

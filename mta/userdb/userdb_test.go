@@ -61,6 +61,8 @@ func TestPostgres(t *testing.T) {
 	t.Run("users", func(t *testing.T) { usersOfADatabase(t, s) })
 	t.Run("wrong queries", func(t *testing.T) { queriesThatAreWrong(t, s) })
 	t.Run("altered", func(t *testing.T) { aTableThatIsAltered(t, s) })
+	t.Run("hostile rows", func(t *testing.T) { rowsThatAreHostile(t, s) })
+	t.Run("changes", func(t *testing.T) { changesOfTheSettings(t, s) })
 	t.Run("away", func(t *testing.T) { aDatabaseThatGoesAway(t, s) })
 	t.Run("hangs", func(t *testing.T) { aDatabaseThatHangs(t, s) })
 }
