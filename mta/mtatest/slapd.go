@@ -17,7 +17,7 @@ var slapdConf string
 const slapdPath = "/usr/sbin/slapd"
 
 // Slapd is an OpenLDAP server of one test, for the entries under dc=example,dc=org. Its object class mailUser may have
-// mailQuota, mailForward, mailSendAs, mailDisabled and mailAlternate; cn=posthouse,dc=example,dc=org may read all, and
+// mailQuota, mailForward, mailSendAs, mailDisabled and mailAlternate, and user is that of Active Directory; cn=posthouse,dc=example,dc=org may read all, and
 // nobody else anything; cn=admin,dc=example,dc=org writes, with the password admin.
 type Slapd struct {
 	LDAPI, LDAP, LDAPS string // its URLs; LDAP has STARTTLS

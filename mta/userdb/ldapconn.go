@@ -68,11 +68,21 @@ func parseAccess(text string) (a access, err error) {
 	}
 	if len(lines) == 3 {
 		a.dn, a.password = strings.TrimSpace(lines[1]), lines[2]
-		if _, err := ldap.ParseDN(a.dn); err != nil {
+		if err := checkBindName(a.dn); err != nil {
 			return a, fmt.Errorf("the DN to bind as: %w", err)
 		}
 	}
 	return a, nil
+}
+
+// checkBindName says what is wrong with a name to bind as. Active Directory takes USER@DOMAIN and DOMAIN\USER too (MS-ADTS section
+// 5.1.1.1.1).
+func checkBindName(name string) error {
+	if !strings.Contains(name, "=") && strings.ContainsAny(name, `@\`) {
+		return nil
+	}
+	_, err := ldap.ParseDN(name)
+	return err
 }
 
 func parseServer(text string) (server, error) {
