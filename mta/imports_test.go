@@ -24,6 +24,7 @@ var floors = []struct {
 	{"mta/dot", 0, "bytes in, bytes out: both wire protocols need it"},
 	{"mta/maillog", 1, "events are in terms of nouns; all above it may log"},
 	{"mta/config", 1, "values only: those who take parts of it know no files"},
+	{"mta/redis", 0, "asks a server for whoever shares something; knows not what"},
 	{"mta/dns", 1, "a resolver; it does not log, its caller knows what an answer means"},
 	{"mta/smtp", 1, "the grammar of the wire, for server and client"},
 	{"mta/message", 1, "header and body as bytes"},

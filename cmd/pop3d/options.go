@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -34,6 +36,7 @@ type builder struct {
 	max, perHost int
 	handshakes   *guard.Turns
 	delay        *guard.LoginDelay
+	shared       guard.Sharing
 	metrics      *pop3d.Metrics
 	tls          atomic.Pointer[tlsconf.Server] // of the last options; nil: none
 }
@@ -65,6 +68,9 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 	if err != nil {
 		return pop3d.Options{}, err
 	}
+	if err := b.share(c); err != nil {
+		return pop3d.Options{}, err
+	}
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
 		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
 		// Handshakes are what costs most: a quarter of what there may be at once, so that the others get on.
@@ -90,6 +96,23 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		RefuseUTF8: p.UTF8Headers == "refuse",
 		Metrics:    b.metrics, Log: b.log,
 	}, nil
+}
+
+// share has failed logins counted together with other hosts, where the configuration says so. POP3 goes on without that where the
+// file is not for it to read.
+func (b *builder) share(c *config.Config) error {
+	url, err := c.Shared.URL()
+	if errors.Is(err, fs.ErrPermission) {
+		b.log.SharedAway("", err)
+		url, err = "", nil
+	}
+	if err == nil {
+		err = b.shared.Use(url, b.log, b.delay)
+	}
+	if err != nil {
+		return config.FileFault(b.path, "shared.redis_url_file", err)
+	}
+	return nil
 }
 
 // expires is when the first certificate ends; zero where there is none.

@@ -36,6 +36,7 @@ type builder struct {
 	delay        *guard.LoginDelay
 	unknown      *guard.UnknownDelay
 	rates        *guard.Rates
+	shared       guard.Sharing
 	metrics      *smtpd.Metrics
 	tls          atomic.Pointer[tlsconf.Server] // of the last options; nil: none
 	room         atomic.Pointer[room]           // likewise
@@ -90,6 +91,9 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	if err != nil {
 		return smtpd.Options{}, err
 	}
+	if err := b.share(c); err != nil {
+		return smtpd.Options{}, err
+	}
 	p := c.SMTPD
 	if b.conns == nil || p.MaxConnections != b.max || p.MaxPerClient != b.perHost {
 		b.conns, b.max, b.perHost = guard.NewConns(p.MaxConnections, p.MaxPerClient), p.MaxConnections, p.MaxPerClient
@@ -112,6 +116,18 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		DeliverBy: true, Priority: true, FutureRelease: p.FutureReleaseMax,
 		Idle: p.IdleTimeout, Session: p.SessionTimeout, Drain: p.DrainTimeout, MinRate: int64(p.MinRate),
 	}, nil
+}
+
+// share has what is limited counted together with other hosts, where the configuration says so.
+func (b *builder) share(c *config.Config) error {
+	url, err := c.Shared.URL()
+	if err == nil {
+		err = b.shared.Use(url, b.log, b.rates, b.delay)
+	}
+	if err != nil {
+		return config.FileFault(b.path, "shared.redis_url_file", err)
+	}
+	return nil
 }
 
 // checkFixed refuses to change what is open until the program ends.

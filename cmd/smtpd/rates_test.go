@@ -25,16 +25,8 @@ func TestLimitsOutliveARestart(t *testing.T) {
 	write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n")
 	_ = p.Process.Signal(syscall.SIGHUP)
 	p.event(t, "event=reloaded")
-	say := func(addr, script string) {
-		t.Helper()
-		nc, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mtatest.Dialogue(t, nc, oneTransaction+script, nil)
-	}
-	say(addr, "S: 250 .*\n")
-	say(addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
+	say(t, addr, "S: 250 .*\n")
+	say(t, addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
 	_ = p.Process.Signal(syscall.SIGTERM)
 	p.event(t, "event=stopped")
 	if st, err := os.Stat(filepath.Join(p.dir, "state/smtpd/rates.json")); err != nil || st.Mode() != 0o600 {
@@ -44,7 +36,7 @@ func TestLimitsOutliveARestart(t *testing.T) {
 	p.restart(t)
 	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
 	p.event(t, "event=ready")
-	say(addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
+	say(t, addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
 	p.event(t, `event=rejected .* stage=rcpt reply="450 4\.7\.1 .*" from=<a@away\.test> to=<alice@here\.test>`)
 	_ = p.Process.Signal(syscall.SIGTERM)
 	p.event(t, "event=stopped")
@@ -54,5 +46,51 @@ func TestLimitsOutliveARestart(t *testing.T) {
 	p.event(t, "event=state-failed .*rates.json")
 	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
 	p.event(t, "event=ready")
-	say(addr, "S: 250 .*\n")
+	say(t, addr, "S: 250 .*\n")
+}
+
+func say(t *testing.T, addr, script string) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mtatest.Dialogue(t, nc, oneTransaction+script, nil)
+}
+
+// TestSeveralHostsLimitTogether what they would each for itself.
+func TestSeveralHostsLimitTogether(t *testing.T) {
+	url, stop := mtatest.StartRedis(t)
+	var hosts []*process
+	var addrs []string
+	for range 2 {
+		p := startDaemon(t)
+		addrs = append(addrs, p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1])
+		p.event(t, "event=ready")
+		text, err := os.ReadFile(p.conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(p.dir, "redis.url")
+		write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n[shared]\nredis_url_file = \""+file+"\"\n")
+		write(t, file, "redis://:hunter2@\n")
+		_ = p.Process.Signal(syscall.SIGHUP)
+		if line := p.event(t, `.*shared\.redis_url_file.*no URL as in.*`)[0]; strings.Contains(line, "hunter2") {
+			t.Errorf("the log shows the password: %s", line)
+		}
+		p.event(t, "event=reload-failed")
+		write(t, file, url+"\n")
+		_ = p.Process.Signal(syscall.SIGHUP)
+		p.event(t, "event=reloaded")
+		hosts = append(hosts, p)
+	}
+	say(t, addrs[0], "S: 250 .*\n")
+	say(t, addrs[1], "S: 450 4.7.1 Too many messages, try again in 2[34] hours?.*\n")
+	stop()
+	say(t, addrs[1], "S: 250 .*\n") // as it has counted nothing itself
+	hosts[1].event(t, "event=shared-away address=")
+	for _, p := range hosts {
+		_ = p.Process.Signal(syscall.SIGTERM)
+		p.event(t, "event=stopped")
+	}
 }

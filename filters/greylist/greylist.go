@@ -50,17 +50,19 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 	if f.Now == nil {
 		f.Now = time.Now
 	}
-	return checkURL(site.SharedStoreURL)
+	if site.SharedStoreURL != "" {
+		f.store, err = openShared(site.SharedStoreURL, &f.set)
+	}
+	return err
 }
 
-// Activate implements filters.Activator: it opens the store, which two processes cannot have at once.
+// Activate implements filters.Activator: it opens the store of this host alone, which two processes cannot have at once.
 func (f *Filter) Activate(context.Context) error {
-	var err error
-	if f.site.SharedStoreURL != "" {
-		f.store, err = openShared(f.site.SharedStoreURL, &f.set)
-	} else {
-		f.store, err = openLocal(filepath.Join(f.site.StateDirectory, "triplets.db"), &f.set, f.Now)
+	if f.store != nil {
+		return nil
 	}
+	var err error
+	f.store, err = openLocal(filepath.Join(f.site.StateDirectory, "triplets.db"), &f.set, f.Now)
 	return err
 }
 

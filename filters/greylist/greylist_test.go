@@ -1,12 +1,9 @@
 package greylist_test
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -196,48 +193,8 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// startRedis starts the real server on a socket in a folder of its own.
-func startRedis(t *testing.T) (url string, stop func()) {
-	t.Helper()
-	path := mtatest.Need(t, "redis-server")
-	dir, err := os.MkdirTemp("", "redis") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "", "--appendonly", "no", "--requirepass", "secret")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			_ = os.RemoveAll(dir)
-		})
-	}
-	t.Cleanup(stop)
-	for sc := bufio.NewScanner(out); sc.Scan(); {
-		if nc, err := net.Dial("unix", socket); err == nil {
-			nc.Close()
-			go func() {
-				for sc.Scan() {
-				}
-			}()
-			return "unix://:secret@" + socket, stop
-		}
-	}
-	t.Fatal("redis-server did not start")
-	return "", nil
-}
-
 func TestSeveralHostsShareARealRedis(t *testing.T) {
-	url, stop := startRedis(t)
+	url, stop := mtatest.StartRedis(t)
 	c := &clock{t: time.Now()}
 	site := filters.Site{StateDirectory: t.TempDir(), SharedStoreURL: url}
 	one, two := open(t, site, "", c), open(t, site, "", c)

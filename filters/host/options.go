@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters/proto"
@@ -65,25 +64,10 @@ func FromConfig(c *config.Config, private bool) (Options, error) {
 		o.Owner = os.Geteuid()
 	}
 	var err error
-	if path := c.Shared.RedisURLFile; path != "" {
-		o.Site.SharedStoreUrl, err = readURL(path)
+	if o.Site.SharedStoreUrl, err = c.Shared.URL(); err != nil {
+		return o, fmt.Errorf("shared.redis_url_file: %w", err)
 	}
-	return o, err
-}
-
-// maxURL bounds the file of the shared store's URL, octets.
-const maxURL = 4096
-
-func readURL(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("shared.redis_url_file: %w", err)
-	}
-	url := strings.TrimSpace(string(b))
-	if len(b) > maxURL || strings.ContainsAny(url, " \t\r\n\x00") || url == "" || !strings.Contains(url, "://") {
-		return "", fmt.Errorf("shared.redis_url_file: %s holds no URL: one line as in redis://HOST:6379/0", path)
-	}
-	return url, nil
+	return o, nil
 }
 
 func site(c *config.Config) *proto.Site {

@@ -30,6 +30,7 @@ type LoginDelay struct {
 	clients map[netip.Prefix]failures
 	logins  map[uint64]failures // by hash: what a client sends as a login may be long
 	friends map[friend]failures // pairs that have worked
+	shared  *Shared             // nil: this host counts for itself
 }
 
 // failures is a count at a time; the count halves as time goes by.
@@ -52,21 +53,20 @@ func NewLoginDelay(now func() time.Time) *LoginDelay {
 		friends: map[friend]failures{}}
 }
 
+// Share counts failures in a place of several hosts as well from now on; nil ends it. Which clients are spared each host knows for
+// itself.
+func (d *LoginDelay) Share(s *Shared) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shared = s
+}
+
 // Delay returns how long to wait before a password is checked: the longer of the client's and the login's delay, at most 30
 // seconds.
 func (d *LoginDelay) Delay(client netip.Addr, login string) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.delay(Client(client), d.hash(login))
-}
-
-func (d *LoginDelay) delay(client netip.Prefix, login uint64) time.Duration {
-	now := d.now()
-	wait := grow(d.clients[client].decayed(now).n, maxClientDelay)
-	if d.friends[friend{client, login}].decayed(now).n > 0 {
-		return wait
-	}
-	return max(wait, grow(d.logins[login].decayed(now).n-loginGrace, maxLoginDelay))
+	return d.delay(Client(client), login, false)
 }
 
 // Failed counts a refused password and returns how long to wait before the client is told: a client that tries many
@@ -74,12 +74,30 @@ func (d *LoginDelay) delay(client netip.Prefix, login uint64) time.Duration {
 func (d *LoginDelay) Failed(client netip.Addr, login string) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, key, name := d.now(), Client(client), d.hash(login)
+	now, key := d.now(), Client(client)
 	if key.IsValid() {
 		count(d.clients, key, now)
 	}
-	count(d.logins, name, now)
-	return d.delay(key, name)
+	count(d.logins, d.hash(login), now)
+	return d.delay(key, login, true)
+}
+
+// delay is what the failures cost that are known here, or to all hosts where those are more. The mutex is let go while others are
+// asked.
+func (d *LoginDelay) delay(client netip.Prefix, login string, failed bool) time.Duration {
+	now, name := d.now(), d.hash(login)
+	ofClient, ofLogin := d.clients[client].decayed(now).n, d.logins[name].decayed(now).n
+	if shared := d.shared; shared != nil {
+		d.mu.Unlock()
+		c, l, _ := shared.failed(client, login, failed)
+		d.mu.Lock()
+		ofClient, ofLogin = max(ofClient, c), max(ofLogin, l)
+	}
+	wait := grow(ofClient, maxClientDelay)
+	if d.friends[friend{client, name}].decayed(now).n > 0 {
+		return wait
+	}
+	return max(wait, grow(ofLogin-loginGrace, maxLoginDelay))
 }
 
 // Succeeded forgets the client's failures, unless another login of the same client failed often: one good account does not
@@ -93,6 +111,11 @@ func (d *LoginDelay) Succeeded(client netip.Addr, login string) {
 	}
 	delete(d.friends, friend{key, name})
 	store(d.friends, friend{key, name}, failures{maxFailures, now}, now)
+	if shared := d.shared; shared != nil {
+		d.mu.Unlock()
+		shared.forgive(key)
+		d.mu.Lock()
+	}
 }
 
 func (d *LoginDelay) hash(login string) uint64 { return maphash.String(d.seed, strings.ToLower(login)) }

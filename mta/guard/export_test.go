@@ -27,3 +27,6 @@ func (r *Rates) Buckets() int {
 	defer r.mu.Unlock()
 	return len(r.full)
 }
+
+// SharedKey is the name of a key in the shared place.
+func SharedKey(kind, name string) string { return sharedKey(kind, name) }

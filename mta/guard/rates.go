@@ -42,6 +42,7 @@ type Rates struct {
 
 	mu      sync.Mutex // guards what follows
 	limits  RateLimits
+	shared  *Shared // nil: this host counts for itself
 	full    map[string]time.Time
 	changed bool // since the last Save
 }
@@ -61,28 +62,46 @@ func (r *Rates) SetLimits(l RateLimits) {
 	r.limits = l
 }
 
+// Share counts in a place of several hosts from now on, and here only while that does not answer; nil ends it.
+func (r *Rates) Share(s *Shared) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shared = s
+}
+
 // Message counts a message of a login, or of the client where that is "", and returns 0; or, where that would be too many,
 // how long to wait.
 func (r *Rates) Message(client netip.Addr, login string) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if login != "" {
-		return r.take("login-messages "+strings.ToLower(login), r.limits.MessagesPerLogin)
+		return r.count("login-messages "+strings.ToLower(login), func(l *RateLimits) Rate { return l.MessagesPerLogin })
 	}
-	return r.take("client-messages "+Client(client).String(), r.limits.MessagesPerClient)
+	return r.count("client-messages "+Client(client).String(), func(l *RateLimits) Rate { return l.MessagesPerClient })
 }
 
 // Recipient counts a recipient of a login, as Message does.
 func (r *Rates) Recipient(login string) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.take("login-recipients "+strings.ToLower(login), r.limits.RecipientsPerLogin)
+	return r.count("login-recipients "+strings.ToLower(login), func(l *RateLimits) Rate { return l.RecipientsPerLogin })
 }
 
-func (r *Rates) take(key string, rate Rate) time.Duration {
+func (r *Rates) count(key string, of func(*RateLimits) Rate) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rate, shared := of(&r.limits), r.shared
 	if rate.N <= 0 || len(key) > maxBucket {
 		return 0
 	}
+	if shared != nil {
+		r.mu.Unlock()
+		wait, ok := shared.take(key, rate)
+		r.mu.Lock()
+		if ok {
+			return wait
+		}
+	}
+	return r.take(key, rate)
+}
+
+func (r *Rates) take(key string, rate Rate) time.Duration {
 	now := r.now()
 	full := r.full[key]
 	if full.Before(now) {

@@ -27,6 +27,17 @@ func (l *Log) UsersBack(driver string) {
 	l.event(slog.LevelInfo, "users-back", slog.String("driver", driver))
 }
 
+// SharedAway: the store of [shared] does not answer; this host counts for itself. It occurs once until it answers again. Fields:
+// address (where it is, "" where the file that says so cannot be read), err.
+func (l *Log) SharedAway(address string, err error) {
+	l.event(slog.LevelWarn, "shared-away", slog.String("address", address), slog.String("err", err.Error()))
+}
+
+// SharedBack: the store of [shared] answers again. Fields: address.
+func (l *Log) SharedBack(address string) {
+	l.event(slog.LevelInfo, "shared-back", slog.String("address", address))
+}
+
 // CertificateReloaded: the certificate or its key has changed and is in force. Fields: path (of the certificate), expires.
 func (l *Log) CertificateReloaded(path string, expires time.Time) {
 	l.event(slog.LevelInfo, "certificate-reloaded", slog.String("path", path), slog.Time("expires", expires))
