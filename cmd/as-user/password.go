@@ -22,6 +22,8 @@ var errPassword = errors.New("no such user, or not the password")
 const (
 	shadowFile   = "/etc/shadow"
 	shadowFields = 8 // the ninth is for later use, and may be missing
+
+	maxHashes = 100 // that are looked at for what a check costs
 )
 
 // maxPrograms bounds the checkpassword programs at once. They wait more than they work: PAM makes who failed wait.
@@ -49,7 +51,7 @@ func (s *server) checkPassword(ctx context.Context, cfg *config.Config, name, pa
 // checkShadow holds the password against /etc/shadow.
 func checkShadow(_ context.Context, name, password string, may bool) error {
 	now := time.Now()
-	fields, err := shadow(name)
+	fields, hashes, err := shadow(name)
 	if err != nil {
 		return err
 	}
@@ -57,7 +59,7 @@ func checkShadow(_ context.Context, name, password string, may bool) error {
 	if !may || strings.HasPrefix(hash, "!") || strings.HasPrefix(hash, "*") || over(fields, now) || stale(fields, now) {
 		hash = ""
 	}
-	ok, err := directory.MatchCrypt(hash, password)
+	ok, err := directory.MatchCrypt(hash, directory.CommonCrypt(hashes), password)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: user %s: %w", shadowFile, name, err)
@@ -71,7 +73,7 @@ func checkShadow(_ context.Context, name, password string, may bool) error {
 // it need not be that of /etc/shadow; that the account is over counts here too.
 func (s *server) ask(command []string) func(ctx context.Context, name, password string, may bool) error {
 	return func(ctx context.Context, name, password string, may bool) error {
-		fields, err := shadow(name)
+		fields, _, err := shadow(name)
 		if err != nil {
 			return err
 		}
@@ -89,20 +91,29 @@ func (s *server) ask(command []string) func(ctx context.Context, name, password 
 	}
 }
 
-// shadow returns the fields of a user's line of shadow(5), all of them empty where there is none.
-func shadow(name string) ([]string, error) {
+// shadow returns the fields of a user's line of shadow(5), all of them empty where there is none, and the first hashes of the file.
+func shadow(name string) (fields, hashes []string, err error) {
 	f, err := os.Open(shadowFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
+	fields = make([]string, shadowFields)
+	found := false
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if fields := strings.Split(lines.Text(), ":"); len(fields) >= shadowFields && fields[0] == name {
-			return fields, nil
+		line := strings.Split(lines.Text(), ":")
+		if len(line) < shadowFields {
+			continue
+		}
+		if strings.HasPrefix(line[1], "$") && len(hashes) < maxHashes {
+			hashes = append(hashes, line[1])
+		}
+		if line[0] == name && !found {
+			fields, found = line, true
 		}
 	}
-	return make([]string, shadowFields), lines.Err()
+	return fields, hashes, lines.Err()
 }
 
 // days reads a field of shadow(5).

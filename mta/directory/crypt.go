@@ -18,17 +18,36 @@ const cryptDummy = "$y$j9T$cG9zdGhvdXNlbm9ib2R5$DqobLZboUFD1THj0lYlg6k/ZOIXxGgEH
 var sha256Form = regexp.MustCompile(`^\$5\$(?:rounds=([1-9][0-9]{0,9})\$)?[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{43}$`)
 
 // MatchCrypt checks a password against a hash of the machine's accounts (shadow(5), crypt(5)). An empty hash matches
-// nothing, after the work that most hashes take; nor does an empty password.
-func MatchCrypt(hash, password string) (bool, error) {
+// nothing, after the work that dummy takes, or if that is empty too, the default of crypt(5); nor does an empty password.
+func MatchCrypt(hash, dummy, password string) (bool, error) {
 	known := hash != ""
 	if !known {
-		hash = cryptDummy
+		if hash = dummy; hash == "" {
+			hash = cryptDummy
+		}
 	}
 	v, err := parseCrypt(hash)
 	if err != nil {
 		return false, errCrypt
 	}
 	return v.match(password) && known && password != "", nil
+}
+
+// CommonCrypt returns one of the hashes whose check costs what that of most of them costs; "" where none is taken.
+func CommonCrypt(hashes []string) string {
+	best, count := "", map[string]int{}
+	bestCost := ""
+	for _, hash := range hashes {
+		v, err := parseCrypt(hash)
+		if err != nil {
+			continue
+		}
+		count[v.cost]++
+		if best == "" || count[v.cost] > count[bestCost] {
+			best, bestCost = hash, v.cost
+		}
+	}
+	return best
 }
 
 func parseCrypt(hash string) (verifier, error) {
@@ -45,5 +64,5 @@ func parseCrypt(hash string) (verifier, error) {
 		return verifier{}, errNotForm
 	}
 	d, err := shacrypt.DecodeVariant(shacrypt.VariantSHA256)(hash)
-	return verifier{digest: d}, err
+	return verifier{digest: d, cost: "SHA256-CRYPT " + f[1]}, err
 }
