@@ -1,9 +1,9 @@
 package directory
 
-// CountChecks makes a File call count before each password check.
-func (f *File) CountChecks(count func(scheme string)) {
-	match := f.match
-	f.match = func(v verifier, password string) bool {
+// CountChecks makes a File or a Database call count before each password check.
+func (p *passwords) CountChecks(count func(scheme string)) {
+	match := p.match
+	p.match = func(v verifier, password string) bool {
 		count(v.cost)
 		return match(v, password)
 	}

@@ -76,6 +76,31 @@ func TestAStoreThatChecksPasswords(t *testing.T) {
 	}
 }
 
+// rows is a Store that has verifiers.
+type rows map[string]directory.Row
+
+func (r rows) User(_ context.Context, address string) (directory.Row, error) { return r[address], nil }
+func (r rows) Alias(context.Context, string) ([]string, error)               { return nil, nil }
+func (r rows) List(context.Context, func(string)) error                      { return nil }
+
+// Whoever it is that does not get in, one check of the same cost is made.
+func TestRefusalsByADatabaseCostTheSame(t *testing.T) {
+	const verifier = "{BCRYPT}$2b$05$abcdefghijklmnopqrstuuyuchgoY8tOcDZOZi0J5lmYMctbD7Gs2"
+	d := directory.OpenDatabase("test", rows{
+		"alice@here.test": {"password": verifier}, "bob@here.test": {"password": verifier, "disabled": "yes"}, "carol@here.test": {},
+	}, directory.Options{})
+	var checks []string
+	d.CountChecks(func(cost string) { checks = append(checks, cost) })
+	for _, login := range []string{"alice@here.test", "bob@here.test", "carol@here.test", "nobody@here.test", "ALICE@here.test", "alice@elsewhere.test"} {
+		for _, password := range []string{"wrong", ""} {
+			checks = nil
+			if _, err := d.Authenticate(context.Background(), login, password); !errors.Is(err, mta.ErrCredentials) || fmt.Sprint(checks) != "[BCRYPT 05]" {
+				t.Errorf("%s, %q: %v after checks that cost %q, want one of bcrypt", login, password, err, checks)
+			}
+		}
+	}
+}
+
 // An answer with a fault is one: the database is there for all others.
 func TestAFaultIsNotTheEndOfAllAnswers(t *testing.T) {
 	v := &verifying{err: fmt.Errorf("%w: two of them", directory.ErrFault)}
