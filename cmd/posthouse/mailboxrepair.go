@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/daemon"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
@@ -75,13 +78,20 @@ type fault struct {
 type access struct {
 	shared   bool // by a group, which the folder above all mailboxes hands down; else one user runs all
 	uid, gid int
+	pop      int             // the user of pop3d, -1 where there is none
 	root     string          // the folder above all mailboxes
 	above    map[string]bool // folders below it that have been looked at
 }
 
 // accessTo looks at the folder above all mailboxes, and who the queue is.
 func accessTo(cfg *config.Config) (access, error) {
-	how := access{uid: os.Geteuid(), gid: os.Getegid(), root: layout.MailRoot(cfg), above: map[string]bool{}}
+	how := access{uid: os.Geteuid(), gid: os.Getegid(), pop: -1, root: layout.MailRoot(cfg), above: map[string]bool{}}
+	if u, err := user.Lookup(layout.UserMail); err == nil {
+		how.pop, _ = strconv.Atoi(u.Uid)
+	}
+	if err := rootFirst(cfg, how.root); err != nil {
+		return how, err
+	}
 	if st, err := os.Stat(cfg.Spool.Path); err == nil {
 		how.uid = int(st.Sys().(*syscall.Stat_t).Uid)
 	}
@@ -96,6 +106,19 @@ func accessTo(cfg *config.Config) (access, error) {
 		how.gid = int(st.Sys().(*syscall.Stat_t).Gid)
 	}
 	return how, nil
+}
+
+// rootFirst refuses to judge by a folder that is itself not as it should be: what is below it would be made like it.
+func rootFirst(cfg *config.Config, root string) error {
+	if daemon.Private(cfg) || len(layout.Missing()) > 0 {
+		return nil
+	}
+	for _, e := range layout.Of(cfg) {
+		if err := e.Check(); e.Path == root && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &codedError{exitConfig, fmt.Errorf("%w; mailboxes are made like the folder above them: first posthouse folders --fix", err)}
+		}
+	}
+	return nil
 }
 
 // faultsOf looks through a mailbox. One that is not there has no faults.
@@ -194,7 +217,27 @@ func (l *looking) box(path string) error {
 			l.mode(file, perm)
 		}
 	}
+	if path == l.b.Path {
+		for _, name := range []string{maildir.LockFile, maildir.LeaseFile, maildir.CacheFile, maildir.UIDLFile} {
+			l.pop(filepath.Join(path, name), 0o660)
+		}
+		for _, name := range []string{maildir.DovecotList, maildir.CourierList} {
+			l.pop(filepath.Join(path, name), 0o640)
+		}
+	}
 	return nil
+}
+
+// pop looks whether pop3d can work with a file: as its owner, as after it has made it, or in the group, as after a move.
+func (l *looking) pop(path string, perm fs.FileMode) {
+	st, err := os.Lstat(path)
+	if err != nil || !st.Mode().IsRegular() {
+		return
+	}
+	if l.how.shared && int(st.Sys().(*syscall.Stat_t).Uid) == l.how.pop && st.Mode()&0o600 == 0o600 {
+		return
+	}
+	l.mode(path, perm)
 }
 
 // messages looks at the files of tmp/, new/ or cur/.

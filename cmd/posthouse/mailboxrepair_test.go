@@ -146,6 +146,28 @@ func TestMailboxRepairMendsWhatItHasFound(t *testing.T) {
 	}
 }
 
+// What pop3d keeps in a mailbox, and what it takes over from another server, is of no use where it may not read it.
+func TestMailboxRepairLetsPOP3DReadItsFiles(t *testing.T) {
+	m := newMailboxes(t)
+	m.run(0, "Subject: one\n\ntext\n", "deliver", "bob@example.org")
+	if err := os.Chmod(m.mail, os.ModeSetgid|0o770); err != nil {
+		t.Fatal(err)
+	}
+	m.run(0, "", "repair", "--fix") // as another process has made it
+	box := m.box("bob")
+	for name, mode := range map[string]string{maildir.LockFile: "0660", maildir.UIDLFile: "0660", maildir.DovecotList: "0640", maildir.CourierList: "0640"} {
+		m.write(filepath.Join(box, name), "")
+		want := "found: bob@example.org: " + box + "/" + name + " has mode 0600, and should have " + mode + "\n"
+		if out := m.run(exitFound, "", "repair"); !strings.Contains(out, want) {
+			t.Errorf("got\n%s\nwant %q in it", out, want)
+		}
+		m.run(0, "", "repair", "--fix")
+	}
+	if out := m.run(0, "", "repair"); out != "" {
+		t.Errorf("afterwards: got %q", out)
+	}
+}
+
 // One mailbox that cannot be mended leaves the others to be; readers may be at work meanwhile; names are others' to choose.
 func TestMailboxRepairGoesOnWhereSomethingCannotBeMended(t *testing.T) {
 	m := newMailboxes(t)

@@ -28,11 +28,15 @@ const (
 // what the other server does later changes no UIDL.
 const UIDLFile = "posthouse-pop3.uidl"
 
+// Names, in the Maildir, of the files in which other servers keep UIDLs.
+const (
+	DovecotList = "dovecot-uidlist"
+	CourierList = "courierpop3dsizelist"
+)
+
 const (
 	uidlMagic    = "Posthouse UIDL 1"
 	maxUIDLList  = 512 << 20
-	dovecotList  = "dovecot-uidlist"
-	courierList  = "courierpop3dsizelist"
 	maxUIDLValue = 70 // RFC 1939 7
 )
 
@@ -46,9 +50,9 @@ func (m *Maildrop) UIDLs(format string) (UIDLs, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	file, parse := dovecotList, parseDovecot
+	file, parse := DovecotList, parseDovecot
 	if format == CourierUIDLs {
-		file, parse = courierList, parseCourier
+		file, parse = CourierList, parseCourier
 	}
 	text, err = m.readList(file)
 	if errors.Is(err, fs.ErrNotExist) {
