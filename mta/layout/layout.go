@@ -134,6 +134,9 @@ func secrets(c *config.Config) []Entry {
 	case "ldap":
 		all[0] = secret(c.Users.LDAP.URLFile, GroupUsers, "the daemons log in to the directory with it")
 	}
+	if c.Shared.RedisURLFile != "" {
+		all = append(all, secret(c.Shared.RedisURLFile, GroupUsers, "smtpd and pop3d log in to the shared store with it"))
+	}
 	if c.TLS.Key != "" {
 		all = append(all, secret(c.TLS.Key, GroupTLS, "smtpd and pop3d read it"))
 	}

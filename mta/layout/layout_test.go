@@ -82,6 +82,8 @@ key = "/etc/posthouse/tls/key.pem"
 [outbound]
 smart_host = "smtps:smart.example"
 smart_host_login = "/etc/posthouse/smart.login"
+[shared]
+redis_url_file = "/etc/posthouse/redis.url"
 [domains."example.org"]
 dkim = ["mail2026"]
 `)
@@ -95,6 +97,7 @@ dkim = ["mail2026"]
 		"/etc/posthouse/users":                             "root:posthouse-users 0640",
 		"/etc/posthouse/tls/key.pem":                       "root:posthouse-tls 0640",
 		"/etc/posthouse/smart.login":                       "root:posthouse-queue 0640",
+		"/etc/posthouse/redis.url":                         "root:posthouse-users 0640",
 		"/var/lib/posthouse/keys/example.org.mail2026.pem": "root:posthouse-keys 0640",
 		"/var/lib/posthouse/keys/srs":                      "root:posthouse-keys 0640",
 	}
@@ -110,7 +113,7 @@ dkim = ["mail2026"]
 				got = append(got, e.Path+" "+e.Owner+" "+layout.Octal(e.Mode))
 			}
 		}
-		if want := "[/etc/posthouse/" + driver + " root 0640]"; fmt.Sprint(got) != want {
+		if want := "[/etc/posthouse/" + driver + " root 0640 /etc/posthouse/redis.url root 0640]"; fmt.Sprint(got) != want {
 			t.Errorf("%s: got %q, want %s", driver, got, want)
 		}
 	}
