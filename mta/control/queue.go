@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -41,11 +43,14 @@ const (
 	rcptDone      = "done"
 )
 
-// batch is how many messages the schedule is asked about at once.
-const batch = 256
+// batch is how many messages the schedule is asked about at once, and readers how many of them are read at once.
+const (
+	batch   = 256
+	readers = 4
+)
 
-// list passes the messages that a filter takes to yield, oldest first, until that returns an error. Each is read when
-// its turn comes, so that the list takes no memory but the messages' addresses.
+// list passes the messages that a filter takes to yield, oldest first, until that returns an error. A batch is read
+// when its turn comes, so that the list takes no memory but the messages' addresses and one batch.
 func (s *Server) list(ctx context.Context, f Filter, yield func(*Message) error) error {
 	all := s.spool.Outstanding()
 	for len(all) > 0 {
@@ -55,12 +60,12 @@ func (s *Server) list(ctx context.Context, f Filter, yield func(*Message) error)
 		if err != nil {
 			return err
 		}
+		described := s.describeAll(ctx, some, states)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		now := time.Now()
-		for i, m := range some {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			x := s.describe(m, states[i], false)
+		for _, x := range described {
 			if x == nil || !f.accepts(x, now) {
 				continue
 			}
@@ -70,6 +75,23 @@ func (s *Server) list(ctx context.Context, f Filter, yield func(*Message) error)
 		}
 	}
 	return nil
+}
+
+// describeAll reads a batch, in its order. A long queue is mostly read from the disk, where several reads at once take little
+// longer than one.
+func (s *Server) describeAll(ctx context.Context, ms []*spool.Message, states []State) []*Message {
+	out := make([]*Message, len(ms))
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(readers, len(ms)) {
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(ms) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				out[i] = s.describe(ms[i], states[i], false)
+			}
+		})
+	}
+	wait.Wait()
+	return out
 }
 
 func (s *Server) states(ctx context.Context, ms []*spool.Message) ([]State, error) {

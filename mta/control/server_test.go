@@ -31,7 +31,7 @@ func (bare) Destinations(context.Context) ([]Destination, error) { return nil, e
 func (bare) Change(context.Context, *spool.Message, Change) error { return errSchedule }
 
 // serve returns a client of a server, and how to end that.
-func serve(t *testing.T, s *Server) *Client {
+func serve(t testing.TB, s *Server) *Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := net.Listen("unix", path)

@@ -91,6 +91,9 @@ func (s *Store) glance(m *Message) (*mta.Envelope, error) {
 	return nil, fmt.Errorf("%s: %w", m.id, ErrGone)
 }
 
+// tailSize is what is read of a deferred file's end: most envelopes are in it.
+const tailSize = 4 << 10
+
 // deferredEnvelope reads the envelope of a deferred file alone; the checksum, which is over all of it, is for Load.
 func (s *Store) deferredEnvelope(id mta.ID) (*mta.Envelope, error) {
 	path := s.l.deferred(id)
@@ -103,17 +106,21 @@ func (s *Store) deferredEnvelope(id mta.ID) (*mta.Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, footerSize)
-	if _, err := f.ReadAt(b, max(0, size-footerSize)); err != nil && !errors.Is(err, io.EOF) {
+	b := make([]byte, max(footerSize, min(size, tailSize)))
+	if _, err := f.ReadAt(b, max(0, size-int64(len(b)))); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	ft, err := parseFooter(b, size)
+	ft, err := parseFooter(b[len(b)-footerSize:], size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
 	}
-	b = make([]byte, ft.envelope)
-	if _, err := f.ReadAt(b, ft.content); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	if end := len(b) - footerSize; int64(end) >= ft.envelope {
+		b = b[end-int(ft.envelope) : end]
+	} else {
+		b = make([]byte, ft.envelope)
+		if _, err := f.ReadAt(b, ft.content); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
 	}
 	env := new(mta.Envelope)
 	if err := json.Unmarshal(b, env); err != nil {
