@@ -37,8 +37,8 @@ func (n namespace) daemon(t *testing.T, env []string, name string, args ...strin
 	return out
 }
 
-// startDNS serves three zones in the world: lab. is signed, bogus.lab. is not although lab. says so, and plain. is not and
-// nobody says so. In the sender's namespace a resolver on 127.0.0.1 validates.
+// startDNS serves zones in the world: lab. is signed, bogus.lab. is not although lab. says so, and others are not and nobody
+// says so. In the sender's namespace a resolver on 127.0.0.1 validates.
 func startDNS(t *testing.T, sender, world namespace, zones map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -83,6 +83,12 @@ zone:
 	}
 	world.daemon(t, nil, "knotd", "-c", knot)
 
+	stubs := ""
+	for name := range zones {
+		if !strings.HasSuffix(name, ".lab") {
+			stubs += fmt.Sprintf("stub-zone:\n  name: \"%s.\"\n  stub-addr: %s\n", name, dnsAddr)
+		}
+	}
 	unbound := filepath.Join(dir, "unbound.conf")
 	write(t, unbound, fmt.Sprintf(`server:
   interface: 127.0.0.1
@@ -96,15 +102,10 @@ zone:
   num-threads: 1
   module-config: "validator iterator"
   trust-anchor: "%[2]s"
-stub-zone:
-  name: "lab."
-  stub-addr: %[3]s
-stub-zone:
-  name: "plain."
-  stub-addr: %[3]s
-remote-control:
+  local-zone: "2.0.192.in-addr.arpa." nodefault
+%[3]sremote-control:
   control-enable: no
-`, dir, ds, dnsAddr))
+`, dir, ds, stubs))
 	sender.daemon(t, nil, "unbound", "-d", "-c", unbound)
 	eventually(t, func() error {
 		out, err := exec.Command("ip", "netns", "exec", string(sender), "dig", "+time=1", "+tries=1", "+adflag", "@127.0.0.1", "lab.", "SOA").CombinedOutput()
