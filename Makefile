@@ -146,8 +146,11 @@ deb rpm:
 	@ls -l $(PACKAGES)
 
 # The sendmail command, which install puts beside the programs of the package alone; and the names under which programs look
-# for it, where it is the mail system of the machine. A package makes these links and conflicts with others.
+# for it, where it is the mail system of the machine. A package makes these links and conflicts with others. Within PREFIX they
+# are relative (Debian policy 10.5).
 MTA_LINKS = $(SBINDIR)/sendmail $(PREFIX)/lib/sendmail $(PREFIX)/bin/mailq $(PREFIX)/bin/newaliases
+FROM_BIN  = $(patsubst $(PREFIX)/%,../%,$(LIBDIR))
+FROM_LIB  = $(patsubst $(PREFIX)/lib/%,%,$(LIBDIR))
 .PHONY: install-sendmail install-mta
 install: install-sendmail
 install-sendmail: all
@@ -158,10 +161,14 @@ install-sendmail: all
 install-mta: install-sendmail
 	@for link in $(MTA_LINKS); do \
 		if [ -e $(DESTDIR)$$link ] || [ -L $(DESTDIR)$$link ]; then \
-			[ "$$(readlink $(DESTDIR)$$link)" = $(LIBDIR)/sendmail ] || { echo "$(DESTDIR)$$link is another mail system's: remove that first" >&2; exit 1; }; \
+			case "$$(readlink $(DESTDIR)$$link)" in \
+			$(LIBDIR)/sendmail | $(FROM_BIN)/sendmail | $(FROM_LIB)/sendmail) ;; \
+			*) echo "$(DESTDIR)$$link is another mail system's: remove that first" >&2; exit 1 ;; esac; \
 		fi; \
 	done
-	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) && ln -sf $(LIBDIR)/sendmail $(DESTDIR)$$link; done
+	for link in $(MTA_LINKS); do install -d $(DESTDIR)$$(dirname $$link) || exit 1; \
+		case $$link in $(PREFIX)/lib/sendmail) to=$(FROM_LIB) ;; $(PREFIX)/bin/* | $(PREFIX)/sbin/*) to=$(FROM_BIN) ;; *) to=$(LIBDIR) ;; esac; \
+		ln -sf $$to/sendmail $(DESTDIR)$$link || exit 1; done
 	install -d $(addprefix $(DESTDIR)$(MANDIR)/man,1 8)
 	for page in man8/sendmail.8 man1/mailq.1 man1/newaliases.1; do echo '.so man8/posthouse-sendmail.8' >$(DESTDIR)$(MANDIR)/$$page; done
 
