@@ -94,7 +94,10 @@ func checkPublished(ctx context.Context, path, probe string, asJSON bool, out, e
 
 // all makes the checks. What depends on nothing else goes on beside the rest: a server that does not answer costs its time once.
 func (k *dnsCheck) all(ctx context.Context, probe string) {
-	k.host(ctx, &k.list)
+	if !k.host(ctx, &k.list) {
+		k.machine(&k.list)
+		return
+	}
 	var parts []func(*findings)
 	ask := func(f func(context.Context, *findings)) { parts = append(parts, func(l *findings) { f(ctx, l) }) }
 	ask(k.names)

@@ -412,10 +412,9 @@ func TestNameServersWithFaults(t *testing.T) {
 		text   string
 		code   int
 	}{
-		"it fails":        {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeServerFailure) }, levelUnknown, "SERVFAIL", exitTemporary},
-		"it refuses":      {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeRefused) }, levelUnknown, "REFUSED", exitTemporary},
-		"it cuts off":     {func(_ *testing.T, w *world) { w.zone.Truncate(dmarc) }, levelOK, "v=DMARC1", 0},
-		"it is not there": {func(_ *testing.T, w *world) { w.zone.Close() }, levelUnknown, "refused", exitTemporary},
+		"it fails":    {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeServerFailure) }, levelUnknown, "SERVFAIL", exitTemporary},
+		"it refuses":  {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeRefused) }, levelUnknown, "REFUSED", exitTemporary},
+		"it cuts off": {func(_ *testing.T, w *world) { w.zone.Truncate(dmarc) }, levelOK, "v=DMARC1", 0},
 		"it does not answer": {func(_ *testing.T, w *world) {
 			w.zone.Silent(dmarc, true)
 			w.zone.Notify(func(query string) {
@@ -438,6 +437,16 @@ func TestNameServersWithFaults(t *testing.T) {
 				t.Errorf("got %d, want %d, %s and %q\n%s", code, row.code, row.level, row.text, text)
 			}
 		})
+	}
+}
+
+// Where no name server answers that is said once, instead of a wait for each question.
+func TestNoNameServer(t *testing.T) {
+	w := newPublishedHome(t).world(t)
+	w.zone.Close()
+	code, got, all, text := w.check(t)
+	if code != exitTemporary || got["resolver"] != levelUnknown || got["address"] != "" || got["mx"] != "" || !strings.Contains(text, "    name servers that answer") {
+		t.Errorf("got %d, want %d and one finding\n%+v", code, exitTemporary, all)
 	}
 }
 

@@ -41,23 +41,26 @@ func addressRR(host string, a netip.Addr) rr {
 	return rr{name: host, kind: map[bool]string{true: "A", false: "AAAA"}[a.Is4()], value: a.String()}
 }
 
-// host looks the addresses up that DNS gives this host, and whether they are this machine's.
-func (k *dnsCheck) host(ctx context.Context, l *findings) {
+// host looks the addresses up that DNS gives this host, and whether they are this machine's. False: there is nobody to ask, and all
+// other questions would wait for that in turn.
+func (k *dnsCheck) host(ctx context.Context, l *findings) bool {
 	host := k.cfg.Hostname
 	addrs, err := k.r.Addrs(ctx, host, true)
-	if err != nil {
+	var absent net.Error
+	switch {
+	case errors.As(err, &absent):
+		l.add("resolver", levelUnknown, host, "name servers that answer, in outbound.resolver or /etc/resolv.conf", "nothing can be asked: %v", err)
+		return false
+	case err != nil:
 		l.missing("address", levelFault, host, k.addressLine(), err)
-		return
+		return true
 	}
 	k.addrs = addrs
 	for _, a := range addrs {
 		k.address(ctx, a, l)
 	}
-	if len(k.cfg.Outbound.Source) > 0 {
-		return
-	}
 	for _, a := range k.leaves {
-		if reachableByAll(a) && !slices.Contains(addrs, a) {
+		if len(k.cfg.Outbound.Source) == 0 && reachableByAll(a) && !slices.Contains(addrs, a) {
 			also := ""
 			if a.Is6() {
 				also = ", or set outbound.ipv6 = false"
@@ -65,6 +68,7 @@ func (k *dnsCheck) host(ctx context.Context, l *findings) {
 			l.add("address", levelFault, host, addressRR(host, a).line()+also, "mail leaves this host from %s, which is not among its addresses in DNS: many refuse that", a)
 		}
 	}
+	return true
 }
 
 // address looks whether a published address leads to this machine. Behind address translation only whoever answers there tells.

@@ -116,6 +116,9 @@ func exchange(ctx context.Context, network, server string, q question, edns bool
 		return nil, err
 	}
 	in, err := readReply(conn, out, network == "udp")
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil {
+		return nil, fmt.Errorf("no answer within %v: %w", timeout, ctx.Err()) // whichever of the two ended the read
+	}
 	if err != nil {
 		return nil, err
 	}
