@@ -16,8 +16,9 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
-// authority is Pebble, an ACME server for tests, and the name server that it asks, on the loopback interface.
+// authority is Pebble, an ACME server for tests, and the name server that it asks, on an address of their own.
 type authority struct {
+	ip        string
 	directory string
 	roots     string // a file with the certificate of its own web server
 	asks      int    // the port at which it asks HTTP-01
@@ -31,18 +32,19 @@ type authority struct {
 func newAuthority(t *testing.T, validity int) *authority {
 	t.Helper()
 	mtatest.Need(t, "pebble")
-	certs := mtatest.NewCerts(t, "127.0.0.1")
-	port := func() int { return freePort(t, "127.0.0.1") }
-	a := &authority{asks: port(), roots: filepath.Join(t.TempDir(), "roots.pem")}
+	ip := ownIP()
+	certs := mtatest.NewCerts(t, ip)
+	port := func() int { return freePort(t, ip) }
+	a := &authority{ip: ip, asks: port(), roots: filepath.Join(t.TempDir(), "roots.pem")}
 	chain, err := os.ReadFile(certs.CertFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, a.roots, string(chain))
 	dns, records, listen := port(), port(), port()
-	a.directory, a.records = fmt.Sprintf("https://127.0.0.1:%d/dir", listen), fmt.Sprintf("http://127.0.0.1:%d", records)
+	a.directory, a.records = fmt.Sprintf("https://%s:%d/dir", ip, listen), fmt.Sprintf("http://%s:%d", ip, records)
 	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": fmt.Sprintf("127.0.0.1:%d", listen), "managementListenAddress": fmt.Sprintf("127.0.0.1:%d", port()),
+		"listenAddress": fmt.Sprintf("%s:%d", ip, listen), "managementListenAddress": fmt.Sprintf("%s:%d", ip, port()),
 		"certificate": certs.CertFile, "privateKey": certs.KeyFile, "httpPort": a.asks, "tlsPort": port(),
 		"certificateValidityPeriod": validity,
 	}})
@@ -51,9 +53,9 @@ func newAuthority(t *testing.T, validity int) *authority {
 	}
 	file := filepath.Join(t.TempDir(), "pebble.json")
 	write(t, file, string(conf))
-	a.run(t, nil, mtatest.Need(t, "pebble-challtestsrv"), "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", fmt.Sprintf("127.0.0.1:%d", dns),
-		"-management", fmt.Sprintf("127.0.0.1:%d", records))
-	a.args = []string{mtatest.Need(t, "pebble"), "-config", file, "-dnsserver", fmt.Sprintf("127.0.0.1:%d", dns)}
+	a.run(t, nil, mtatest.Need(t, "pebble-challtestsrv"), "-defaultIPv4", ip, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", fmt.Sprintf("%s:%d", ip, dns),
+		"-management", fmt.Sprintf("%s:%d", ip, records))
+	a.args = []string{mtatest.Need(t, "pebble"), "-config", file, "-dnsserver", fmt.Sprintf("%s:%d", ip, dns)}
 	a.env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=20", "PEBBLE_AUTHZREUSE=0")
 	a.process = a.run(t, a.env, a.args[0], a.args[1:]...)
 	a.await(t)
@@ -100,7 +102,7 @@ func (a *authority) again(t *testing.T) {
 // asking gives an instance the table [acme], and its certificates to this authority.
 func (a *authority) asking(t *testing.T, i *instance, more string) {
 	t.Helper()
-	i.text += fmt.Sprintf("[acme]\nemail = \"postmaster@here.test\"\ndirectory = %q\noutput = %q\nlisten = \"127.0.0.1:%d\"\n%s", a.directory, filepath.Dir(i.certs.CertFile), a.asks, more)
+	i.text += fmt.Sprintf("[acme]\nemail = \"postmaster@here.test\"\ndirectory = %q\noutput = %q\nlisten = \"%s:%d\"\n%s", a.directory, filepath.Dir(i.certs.CertFile), a.ip, a.asks, more)
 	write(t, i.conf, i.text)
 }
 
@@ -248,7 +250,7 @@ func TestACertificateThatCannotBeObtained(t *testing.T) {
 	good := i.text
 	change := func(old, new string) { t.Helper(); write(t, i.conf, strings.Replace(good, old, new, 1)) }
 
-	change(fmt.Sprintf("listen = \"127.0.0.1:%d\"", a.asks), fmt.Sprintf("listen = \"127.0.0.1:%d\"", freePort(t, "127.0.0.1")))
+	change(fmt.Sprintf("listen = \"%s:%d\"", a.ip, a.asks), fmt.Sprintf("listen = \"%s:%d\"", a.ip, freePort(t, a.ip)))
 	a.want(t, i, 75, "What to do: let port 80 ", "renew")
 	a.want(t, i, 1, "What to do", "status")
 
@@ -271,7 +273,7 @@ func TestACertificateThatCannotBeObtained(t *testing.T) {
 	if !presentedFile(t, i).Equal(before) {
 		t.Error("the certificate of before is gone")
 	}
-	busy := fmt.Sprintf("127.0.0.1:%d", a.asks)
+	busy := fmt.Sprintf("%s:%d", a.ip, a.asks)
 	s := &http.Server{Addr: busy, ReadTimeout: time.Second}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.ListenAndServe() }()

@@ -107,7 +107,7 @@ func TestWhatAConfinedProcessCanDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a process that may be traced is stopped by that
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a process that may be traced is stopped by that
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestConfined$")
 	cmd.Env = []string{folderVariable + "=" + dir, "CONFINE_TEST_ADDRESS=" + ln.Addr().String(), "TMPDIR=" + dir}

@@ -41,7 +41,7 @@ var mutantStages = [][2]string{
 
 const (
 	mutantEnv     = "POSTHOUSE_MUTANT"
-	mutantTimeout = 2 * time.Minute // of one run of the tests; a run that needs more has not noticed anything
+	mutantTimeout = 10 * time.Minute // of one run of the tests; a run that needs more has not noticed anything
 )
 
 const mutantSource = `package %s

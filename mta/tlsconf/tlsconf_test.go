@@ -27,7 +27,7 @@ func handshake(t *testing.T, server, client *tls.Config) (state tls.ConnectionSt
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	_, _ = a.SetDeadline(deadline), b.SetDeadline(deadline)
 	done := make(chan error, 1)
 	go func() {
