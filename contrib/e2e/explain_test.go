@@ -75,6 +75,7 @@ func TestExplainKnowsWhatTheDaemonsKnow(t *testing.T) {
 	zone := mtatest.NewZone(t, "far.test. 300 IN MX 10 mx.far.test.", "mx.far.test. 300 IN A "+ip) // nobody listens there
 	i := start(t, options{ip: ip, more: fmt.Sprintf("[outbound]\nresolver = [%q]\nport = %d\n", zone.Addr(), freePort(t, ip))})
 	i.wait("Subject: x\r\n\r\nx\r\n", "x@far.test")
+	i.queue.await(t, "event=dead site=")
 	status, out := i.explain("other@far.test")
 	if want := "  queue     dead, window 0, connections 0, queued 0, waiting "; status != 0 || !strings.Contains(out, want) || strings.Contains(out, "note ") {
 		t.Errorf("got status %d\n%s\nwant %q and no note", status, out, want)
