@@ -128,7 +128,7 @@ func write(t *testing.T, path, text string) {
 
 // patience is how long a test waits for what should be there at once, before it fails; a connection to where nobody
 // answers takes half a minute of it.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 func eventually(t *testing.T, ok func() error) {
 	t.Helper()

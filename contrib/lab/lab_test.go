@@ -222,9 +222,12 @@ mx.six AAAA ` + sixAddr + `
 		return nil
 	})
 	for _, event := range []string{"event=mta-sts-fetched domain=enforce.plain policy-id=1 mode=enforce", "event=tls-report-sent domain=enforce.plain"} {
-		if !strings.Contains(l.text(), event) {
-			t.Errorf("the log has no %q", event)
-		}
+		eventually(t, func() error {
+			if !strings.Contains(l.text(), event) {
+				return fmt.Errorf("the log has no %q", event)
+			}
+			return nil
+		})
 	}
 }
 
