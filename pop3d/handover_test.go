@@ -1,8 +1,10 @@
 package pop3d_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -57,6 +59,12 @@ func (o *owners) Open(_ context.Context, login, password string) (string, net.Co
 }
 
 func elsewhere(t *testing.T, serve func(net.Conn)) *host {
+	t.Helper()
+	return elsewhereWith(t, serve, func(*pop3d.Options) {})
+}
+
+func elsewhereWith(t *testing.T, serve func(net.Conn), change func(*pop3d.Options)) *host {
+	t.Helper()
 	o := &owners{t: t, serve: serve}
 	t.Cleanup(o.over.Wait)
 	return start(t, pop3d.Implicit, func(opt *pop3d.Options) {
@@ -67,6 +75,7 @@ func elsewhere(t *testing.T, serve func(net.Conn)) *host {
 		o.home = dir
 		opt.Elsewhere, opt.Auth = o, accounts{"bob@example.org": "hunter2"}
 		opt.Mailbox = func(string) (string, error) { return "~/alice@example.org", nil }
+		change(opt)
 	})
 }
 
@@ -122,6 +131,28 @@ func TestAClientThatLeavesEndsTheOtherProcess(t *testing.T) {
 	if !h.exists("cur/1") && !h.exists("cur/1:2,") && !h.exists("new/1") {
 		t.Error("a message was removed without QUIT")
 	}
+}
+
+// Where the client has said QUIT it need not hear the answer; and it may say it letter by letter.
+func TestAClientThatQuitsAndLeavesHasQuit(t *testing.T) {
+	h := elsewhere(t, func(nc net.Conn) {
+		r := bufio.NewReader(nc)
+		for _, answer := range []string{`{"messages":0,"octets":0}` + "\n", "+OK noop\r\n"} {
+			if _, err := r.ReadString('\n'); err != nil {
+				t.Errorf("read: %v", err)
+			}
+			_, _ = io.WriteString(nc, answer)
+		}
+		_, _ = io.Copy(io.Discard, r)
+	})
+	c := h.login(t)
+	for _, letter := range "NOOP\r\n" {
+		c.send(string(letter))
+	}
+	c.expect("+OK noop")
+	c.send("QUIT\r\n")
+	_ = c.Close()
+	h.log.waitFor(t, "login=alice@example.org reason=quit")
 }
 
 func TestTheServersEndEndsTheOtherProcess(t *testing.T) {

@@ -20,6 +20,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/guard"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
@@ -194,6 +196,56 @@ func (h *host) mailbox() string { return filepath.Join(h.dir, "alice@example.org
 func (h *host) exists(name string) bool {
 	_, err := os.Lstat(filepath.Join(h.mailbox(), name))
 	return err == nil
+}
+
+func TestAMailboxWithoutAPlace(t *testing.T) {
+	nowhere := func(string) (string, error) { return "", errors.New("no template") }
+	for name, h := range map[string]*host{
+		"here":      start(t, pop3d.Implicit, func(o *pop3d.Options) { o.Mailbox = nowhere }),
+		"elsewhere": elsewhereWith(t, func(net.Conn) {}, func(o *pop3d.Options) { o.Mailbox = nowhere }),
+	} {
+		c := h.dial(t)
+		c.startTLS(h.certs)
+		c.expect("+OK ...")
+		c.send("USER alice\r\nPASS open sesame\r\n")
+		c.expect("+OK ...")
+		if got, want := c.line(), "-ERR [SYS/TEMP] login does not work now, try again later"; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+		h.log.waitFor(t, "no template")
+	}
+}
+
+func TestAHandshakeThatFailsIsToldAndCounted(t *testing.T) {
+	m, counts := pop3d.NewMetrics(), prometheus.NewRegistry()
+	counts.MustRegister(m)
+	h := start(t, pop3d.StartTLS, func(o *pop3d.Options) { o.Metrics = m })
+	c := h.dial(t)
+	c.expect("+OK ...")
+	c.send("STLS\r\n")
+	c.expect("+OK ...")
+	c.send("EHLO is no handshake\r\n")
+	h.log.waitFor(t, "event=pop3-tls-failed")
+	if got := mtatest.Value(t, counts, "posthouse_pop3d_tls_failures_total"); got != 1 {
+		t.Errorf("got %v failures, want 1", got)
+	}
+}
+
+func TestSessionsAreCountedWhileTheyLast(t *testing.T) {
+	m, counts := pop3d.NewMetrics(), prometheus.NewRegistry()
+	counts.MustRegister(m)
+	h := start(t, pop3d.Implicit, func(o *pop3d.Options) { o.Metrics = m })
+	h.put(t, "new/1", "Subject: one\n\nx\n")
+	c := h.login(t)
+	if got := mtatest.Value(t, counts, "posthouse_pop3d_sessions"); got != 1 {
+		t.Errorf("while it lasts: got %v, want 1", got)
+	}
+	c.send("QUIT\r\n")
+	c.expect("+OK ...")
+	h.log.waitFor(t, "reason=quit")
+	if got := mtatest.Value(t, counts, "posthouse_pop3d_sessions"); got != 0 {
+		t.Errorf("afterwards: got %v, want 0", got)
+	}
 }
 
 // client is a peer that knows nothing of POP3 but lines.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/bounce"
@@ -250,12 +251,14 @@ func TestEachActionHasItsWords(t *testing.T) {
 		return bounce.Rcpt{Recipient: mta.Recipient{Address: addr(t, to)}, Action: a, Outcome: o, Until: until}
 	}
 	busy := mta.Outcome{Code: 451, Enhanced: "4.7.1", Text: "greylisted", Host: "mx.far.test", At: until}
+	gone := mta.Outcome{Status: mta.Failed, Code: 550, Enhanced: "5.1.1", Text: "No such user", Host: "mx.far.test", At: until}
 	taken := mta.Outcome{Status: mta.Delivered, Code: 250, Enhanced: "2.0.0", Text: "ok", Host: "mx.far.test", At: until}
 	for _, c := range []struct {
 		rcpt                   bounce.Rcpt
 		subject, status, words string
 		field                  string
 	}{
+		{rcpt("bob@far.test", bounce.Failed, gone), "Not delivered: hello", "5.1.1", "It will not be tried again. Please check the address, letter by letter, and send the message again", "last-attempt-date"},
 		{rcpt("bob@far.test", bounce.Delayed, busy), "Delayed: hello", "4.7.1", "Your message \"hello\" of Sun, 9 Sep 2001 01:30 +0000 has not yet been delivered to <bob@far.test>, because the mail server of far.test refuses it by its rules. It is tried again and again until Mon, 10 Sep 2001 01:46 +0000: you need not send it again", "will-retry-until"},
 		{rcpt("bob@far.test", bounce.Delayed, mta.Outcome{}), "Delayed: hello", "4.4.7", "has not yet been delivered to <bob@far.test>. It is tried", "will-retry-until"},
 		{rcpt("bob@far.test", bounce.Relayed, taken), "Handed on: hello", "2.0.0", "was handed on for <bob@far.test> to another mail system, which does not report", "remote-mta"},
@@ -274,6 +277,45 @@ func TestEachActionHasItsWords(t *testing.T) {
 		f := r.Recipients[0]
 		if f["action"] != string(c.rcpt.Action) || f["status"] != c.status || f[c.field] == "" {
 			t.Errorf("%s: got %v, want status %s and %s", c.rcpt.Action, f, c.status, c.field)
+		}
+	}
+}
+
+func TestLinesOfTheTextAreFull(t *testing.T) {
+	for n := range 50 {
+		subject := strings.Repeat("s", n+1)
+		paragraph := strings.SplitN(string(build(t, params(t, "Subject: "+subject+"\r\n\r\n"))), "\r\n\r\n", 4)[2]
+		before := ""
+		for line := range strings.SplitSeq(paragraph, "\r\n") {
+			if len(line) > 76 {
+				t.Errorf("a subject of %d characters: got the line %q", n+1, line)
+			}
+			if word, _, _ := strings.Cut(line, " "); before != "" && len(before)+1+len(word) <= 76 {
+				t.Errorf("a subject of %d characters: %q has room for %q", n+1, before, word)
+			}
+			before = line
+		}
+		if !strings.Contains(paragraph, subject) {
+			t.Errorf("%q has not the subject %q", paragraph, subject)
+		}
+	}
+}
+
+func TestLongWordsOfFields(t *testing.T) {
+	p := params(t, message)
+	p.Envelope.EnvID = strings.Repeat("x", 90)
+	if b := build(t, p); !bytes.Contains(b, []byte("\r\nOriginal-Envelope-Id: "+p.Envelope.EnvID+"\r\n")) {
+		t.Errorf("the word does not begin on the line of its field:\n%s", b)
+	}
+	// A line is cut between characters: those of é end in an odd octet, those of ä in an even one.
+	p.Envelope.Sender = addr(t, "jörg@example.test")
+	for _, letter := range []string{"é", "ä"} {
+		for _, indent := range []string{"", "x"} {
+			p.Rcpts[0].Outcome.Text = indent + strings.Repeat(letter, 600)
+			p.Message = strings.NewReader(message)
+			if b := build(t, p); !utf8.Valid(bytes.ReplaceAll(b, []byte("\r\n\t"), []byte("|"))) {
+				t.Errorf("a character is cut in two:\n%q", b)
+			}
 		}
 	}
 }

@@ -86,8 +86,8 @@ func section(b *strings.Builder, p *Params, orig original, a Action, list []Rcpt
 		wrap(b, "", fmt.Sprintf("%s was sent on to those for whom %s stands. Whether each of them got it is not reported, "+
 			"unless it fails. This report comes because you asked for it.", what, whom))
 	}
-	if alone && (a == Failed || a == Delayed) {
-		if do := explained(list[0]).do; do != "" && a == Failed {
+	if alone && a == Failed {
+		if do := explained(list[0]).do; do != "" {
 			wrap(b, "", do)
 		}
 	}

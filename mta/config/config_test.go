@@ -348,6 +348,32 @@ smart_host = "smtps:Smtp.Example.NET"
 	}
 }
 
+func TestTheHostsNameIsTheMachines(t *testing.T) {
+	want := machineName()
+	c, err := Read(write(t, "posthouse.toml", ""))
+	if want == "" {
+		expect(t, err, "hostname: not set")
+		return
+	}
+	if err != nil || c.Hostname != want || c.Origin != want {
+		t.Errorf("got %+v, %v; want the hostname %s", c, err, want)
+	}
+}
+
+func TestDistanceOfKeys(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"key", "key", 0}, {"", "key", 3}, {"key", "", 3}, {"ey", "key", 1}, {"xxkey", "key", 2}, {"kye", "key", 2},
+		{"delimeter", "delimiter", 1}, {"kitten", "sitting", 3}, {strings.Repeat("a", 65), strings.Repeat("a", 65), 64},
+	} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("%q, %q: got %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	c, err := Read(write(t, "posthouse.toml", `hostname = "box"
 [domains."b.example"]

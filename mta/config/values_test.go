@@ -43,7 +43,7 @@ func TestRates(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]Rate{"": {}, "100/h": {100, time.Hour}, "1/s": {1, time.Second}, "7/d": {7, 24 * time.Hour}} {
-		var got Rate
+		got := Rate{5, time.Minute}
 		if err := got.UnmarshalText([]byte(s)); err != nil || got != want || got.String() != s {
 			t.Errorf("%q: got %v, %v; want %v", s, got, err, want)
 		}

@@ -162,6 +162,17 @@ func TestADamagedCacheIsMadeAnew(t *testing.T) {
 			t.Errorf("%s: got %d octets, %v; want the cache as it was", what, len(b), err)
 		}
 	}
+	// What is cut or changed and has the right checksum all the same.
+	for n := range len(good) - 4 {
+		if _, ok := maildir.DecodeCache(maildir.Seal(bytes.Clone(good[:n]))); ok {
+			t.Errorf("the first %d octets of %d are a cache", n, len(good))
+		}
+	}
+	nul := bytes.Clone(good[:len(good)-4])
+	nul[len(nul)-len("1.a.h:2,S2.a.h:2,")] = 0
+	if _, ok := maildir.DecodeCache(maildir.Seal(nul)); ok {
+		t.Error("a name with a NUL is taken")
+	}
 	// What is no regular file is no cache, and nobody writes through it.
 	target := filepath.Join(t.TempDir(), "target")
 	for what, prepare := range map[string]func() error{

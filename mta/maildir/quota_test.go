@@ -1,6 +1,7 @@
 package maildir_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -158,6 +159,27 @@ type busy struct {
 func (b *busy) ReadDir(path string) ([]string, error) {
 	b.read(path)
 	return b.FS.ReadDir(path)
+}
+
+// stuck cannot remove.
+type stuck struct{ durable.FS }
+
+var errStuck = errors.New("cannot be removed")
+
+func (stuck) Remove(string) error { return errStuck }
+
+func TestACountThatMayBeWrongAndStaysIsAnError(t *testing.T) {
+	dir, c := counting(t, "")
+	n := 0
+	c.FS = stuck{&busy{FS: durable.OS{}, read: func(path string) {
+		n++
+		if err := os.Chtimes(filepath.Join(dir, "new"), time.Time{}, time.Unix(int64(n), 0)); err != nil {
+			t.Error(err)
+		}
+	}}}
+	if _, err := c.Recount(); !errors.Is(err, errStuck) {
+		t.Errorf("got %v, want %v", err, errStuck)
+	}
 }
 
 // FuzzQuotaFile holds that a file that is believed says something that can be, and says one more after one more line.

@@ -15,7 +15,7 @@ func TestOptionsOfAConfiguration(t *testing.T) {
 	login := filepath.Join(dir, "login")
 	aliases := filepath.Join(dir, "aliases")
 	userFile := filepath.Join(dir, "users")
-	for path, text := range map[string]string{login: "user:password\n", aliases: "team: alice\n", userFile: ""} {
+	for path, text := range map[string]string{login: "user:password\n", aliases: "team: alice\nlists: |archive\n", userFile: ""} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +43,9 @@ recipients = "any"
 tls = "encrypt"
 smart_host = "smtps:smart.test"
 smart_host_login = "` + login + `"
+[programs.archive]
+command = ["/bin/true"]
+user = "nobody"
 [[route]]
 domain = ".partner.test"
 to = "smtp:mx.partner.test:2525"
@@ -68,6 +71,7 @@ to = "discard"
 	}
 	for _, c := range []struct{ rcpt, want string }{
 		{"team@example.test", "mailbox alice@example.test"},
+		{"lists@example.test", "program archive"},
 		{"nobody@aka.test", "mailbox erin@example.test"},
 		{"x@backup.test", "remote backup.test"},
 		{"x@a.partner.test", "remote smtp:mx.partner.test:2525"},

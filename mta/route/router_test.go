@@ -119,6 +119,8 @@ func show(d route.Decision) string {
 			list = append(list, m.Address.String()+" "+show(m.Decision))
 		}
 		return "alias [" + strings.Join(list, "; ") + "]"
+	case route.Program:
+		return "program " + d.Program
 	case route.Discard:
 		return "discard"
 	}

@@ -35,23 +35,19 @@ func TestUsersOfTheMachineAndPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := func(d route.Decision) string {
-		s := show(d)
-		switch {
-		case d.Kind == route.Program:
-			return "program " + d.Program
-		case d.System != "":
-			return s + " of " + d.System
+		if d.System != "" {
+			return show(d) + " of " + d.System
 		}
-		return s
+		return show(d)
 	}
 	for to, want := range map[string]string{
 		"alice@unix.test":       "mailbox alice@unix.test of alice",
 		"Alice+lists@UNIX.test": "mailbox alice@unix.test in lists of alice",
 		"carol@unix.test":       "refused 550 5.1.1",
 		"lists@unix.test":       "program mlmmj",
-		"www@unix.test":         "alias [bob@unix.test mailbox bob@unix.test; bob@unix.test program 0 ]",
-		"both@unix.test":        "alias [both@unix.test program 0 ; both@unix.test program 0 ; alice@unix.test mailbox alice@unix.test; x@far.test remote far.test]",
-		"nest@unix.test":        "alias [lists@unix.test program 0 ; both@unix.test program 0 ; alice@unix.test mailbox alice@unix.test; x@far.test remote far.test]",
+		"www@unix.test":         "alias [bob@unix.test mailbox bob@unix.test; bob@unix.test program mlmmj]",
+		"both@unix.test":        "alias [both@unix.test program mlmmj; both@unix.test program MLMMJ; alice@unix.test mailbox alice@unix.test; x@far.test remote far.test]",
+		"nest@unix.test":        "alias [lists@unix.test program mlmmj; both@unix.test program MLMMJ; alice@unix.test mailbox alice@unix.test; x@far.test remote far.test]",
 		"absent@unix.test":      "deferred 451 4.3.5",
 		"a@fax.test":            "program mlmmj",
 	} {

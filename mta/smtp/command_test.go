@@ -139,6 +139,14 @@ func TestXtext(t *testing.T) {
 	}
 }
 
+func TestEncodeXtext(t *testing.T) {
+	for s, want := range map[string]string{"!~": "!~", " \x7f": "+20+7F", "a+b=c": "a+2Bb+3Dc", "ä": "+C3+A4"} {
+		if got := smtp.EncodeXtext(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}
+
 // FuzzCommand: what comes through can be said again, and means the same.
 func FuzzCommand(f *testing.F) {
 	f.Add([]byte("MAIL FROM:<a@b.test> SIZE=1"))

@@ -23,7 +23,7 @@ func TestParseNotify(t *testing.T) {
 
 func TestASCIIAddress(t *testing.T) {
 	for in, want := range map[string]string{
-		"bob+list@far.test": "bob+list@far.test", "": "",
+		"bob+list@far.test": "bob+list@far.test", "~bob+list@far.test": "~bob+list@far.test", "": "",
 		"jörg@far.test": `j\x{F6}rg@far.test`, "ö+=\\ x@y.test": `\x{F6}\x{2B}\x{3D}\x{5C}\x{20}x@y.test`, "😀@y.test": `\x{1F600}@y.test`,
 	} {
 		if got := smtp.ASCIIAddress(in); got != want {

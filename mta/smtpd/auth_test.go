@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
@@ -49,7 +51,9 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		q, log := &queue{}, &lines{}
 		o := options(q, log)
 		logins := &slowing{}
-		o.TLS, o.Logins = certs.Server, logins
+		o.TLS, o.Logins, o.Metrics = certs.Server, logins, smtpd.NewMetrics()
+		counts := prometheus.NewRegistry()
+		counts.MustRegister(o.Metrics)
 		ln := &pipes{conns: make(chan net.Conn)}
 		serve(t, o, smtpd.Listener{Listener: ln, Role: mta.RoleSubmission, TLS: smtpd.Implicit}, log)
 		// The bubble's clock stands before the certificate's time.
@@ -74,6 +78,11 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 		}
 		if !logins.succeeded || logins.failures != 3 || logins.client != netip.MustParseAddr("192.0.2.1") {
 			t.Errorf("got %+v", logins)
+		}
+		for result, want := range map[string]float64{"ok": 1, "credentials": 3} {
+			if got := mtatest.Value(t, counts, "posthouse_smtpd_logins_total", "PLAIN", result); got != want {
+				t.Errorf("logins counted as %s: got %v, want %v", result, got, want)
+			}
 		}
 	})
 }
