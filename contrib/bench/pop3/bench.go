@@ -157,7 +157,7 @@ func (b *bench) second(s *server) error {
 }
 
 func (b *bench) later(s *server) error {
-	time.Sleep(3 * time.Second) // the folders have been left alone for so long
+	time.Sleep(b.settle)
 	if err := b.stat(s, bigLogin); err != nil {
 		return err
 	}
@@ -186,14 +186,17 @@ func (b *bench) retrieve(s *server) error {
 	}
 	defer c.Close()
 	n := min(b.messages, 10000)
-	return b.timed("RETR, one by one", s, n, func() error {
+	if err := b.timed("RETR, one by one", s, n, func() error {
 		for i := range n {
 			if err := c.ask(fmt.Sprintf("RETR %d", i+1), true); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	return c.quit()
 }
 
 func (b *bench) pipelined(s *server) error {
@@ -202,7 +205,7 @@ func (b *bench) pipelined(s *server) error {
 		return err
 	}
 	defer c.Close()
-	return b.timed(fmt.Sprintf("RETR, by %d", pipeline), s, b.messages, func() error {
+	if err := b.timed(fmt.Sprintf("RETR, by %d", pipeline), s, b.messages, func() error {
 		for at := 0; at < b.messages; at += pipeline {
 			var commands strings.Builder
 			n := min(pipeline, b.messages-at)
@@ -219,7 +222,10 @@ func (b *bench) pipelined(s *server) error {
 			}
 		}
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	return c.quit()
 }
 
 // sessionRate is logins of several clients at once, each to a small mailbox of its own.

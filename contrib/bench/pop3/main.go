@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -24,10 +25,11 @@ type settings struct {
 	servers                                         []string
 	courier, courierTLS, courierLibs                string
 	sized                                           bool
+	settle                                          time.Duration // for which the folders have been left alone when they count as settled
 }
 
 func main() {
-	var s settings
+	s := settings{settle: 3 * time.Second}
 	pflag.IntVar(&s.messages, "messages", 10000, "messages of the mailbox")
 	pflag.IntVar(&s.size, "size", 4096, "octets of a message")
 	pflag.IntVar(&s.rounds, "rounds", 3, "rounds, of which the best counts")
