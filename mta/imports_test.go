@@ -31,6 +31,7 @@ var floors = []struct {
 	{"mta/verify", 1, "what is remembered of next hosts' answers; knows no protocol"},
 	{"mta/asuser", 1, "the client's side of one protocol"},
 	{"mta/confine", 1, "what a process gives up; knows no mailbox"},
+	{"mta/accounts", 1, "the users of the machine; whoever starts something as one, or takes mail for one, asks here"},
 	{"mta/checkpassword", 1, "a program asked about a password; as-user asks it for accounts, a directory for its users"},
 	{"mta/tlsconf", 2, "the only TLS policy"},
 	{"mta/maildir", 2, "one mailbox on disk"},

@@ -1,20 +1,19 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // becomeName is the name under which this program starts itself, to become a user and then the program that is wanted:
 //
-//	become UID GID GROUP,... PROGRAM ARGUMENT...
+//	become ACCOUNT PROGRAM ARGUMENT...
 //
 // A process that has just been forked holds its parent up until it is another program. Were it the user's by then, that
 // user could stop it there, and with it all that this program does.
@@ -25,63 +24,41 @@ const becomeName = "become"
 const cannotBecome = 126
 
 // command is the process: a session and process group of its own, with the rights of the user alone.
-func (j job) command() *exec.Cmd {
+func (j job) command() (*exec.Cmd, error) {
 	a := j.account
-	groups := make([]string, len(a.groups))
-	for i, g := range a.groups {
-		groups[i] = strconv.FormatUint(uint64(g), 10)
-	}
-	args := []string{becomeName, strconv.FormatUint(uint64(a.uid), 10), strconv.FormatUint(uint64(a.gid), 10), strings.Join(groups, ",")}
+	who, err := json.Marshal(a)
 	return &exec.Cmd{
-		Path: "/proc/self/exe", Args: append(args, j.argv...), Dir: "/", Stdin: j.stdin, Stdout: j.stdout,
-		Env:         []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "SHELL=/bin/sh", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name},
+		Path: "/proc/self/exe", Args: append([]string{becomeName, string(who)}, j.argv...), Dir: "/", Stdin: j.stdin, Stdout: j.stdout,
+		Env:         []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "SHELL=/bin/sh", "HOME=" + a.Home, "USER=" + a.Name, "LOGNAME=" + a.Name},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
+	}, err
 }
 
 // become is the other side of command. It returns only where it fails.
 func become(args []string) error {
-	if len(args) < 4 {
-		return fmt.Errorf("%s is for as-user itself", becomeName)
+	var a account
+	if len(args) < 2 {
+		return errors.New(becomeName + " is for as-user itself")
 	}
-	uid, uerr := strconv.ParseUint(args[0], 10, 32)
-	gid, gerr := strconv.ParseUint(args[1], 10, 32)
-	if uerr != nil || gerr != nil || uid == 0 {
-		return fmt.Errorf("%s: uid %q, gid %q", becomeName, args[0], args[1])
+	if err := json.Unmarshal([]byte(args[0]), &a); err != nil || !a.IsPerson(1) {
+		return fmt.Errorf("%s: no account to become, %w", becomeName, errors.Join(err, errNobody))
 	}
-	var groups []int
-	for text := range strings.SplitSeq(args[2], ",") {
-		if g, err := strconv.ParseUint(text, 10, 32); err == nil {
-			groups = append(groups, int(g))
-		} else if text != "" {
-			return fmt.Errorf("%s: group %q", becomeName, text)
-		}
+	groups := make([]int, len(a.Groups))
+	for i, g := range a.Groups {
+		groups[i] = int(g)
 	}
-	h, keep := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
-	for _, c := range []int{unix.CAP_SETUID, unix.CAP_SETGID} { // and nothing to be inherited
-		keep[0].Permitted |= 1 << c
-		keep[0].Effective |= 1 << c
-	}
-	if err := setCapabilities(&h, &keep[0]); err != nil {
+	if err := keepCapabilities([]int{unix.CAP_SETUID, unix.CAP_SETGID}, 0); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	setNice(userNice)
 	if err := syscall.Setgroups(groups); err != nil {
 		return fmt.Errorf("setgroups: %w", err)
 	}
-	if err := syscall.Setgid(int(gid)); err != nil {
+	if err := syscall.Setgid(int(a.GID)); err != nil {
 		return fmt.Errorf("setgid: %w", err)
 	}
-	if err := syscall.Setuid(int(uid)); err != nil { // takes the capabilities too
+	if err := syscall.Setuid(int(a.UID)); err != nil { // takes the capabilities too
 		return fmt.Errorf("setuid: %w", err)
 	}
-	return fmt.Errorf("%s: %w", args[3], syscall.Exec(args[3], args[3:], os.Environ()))
-}
-
-// setCapabilities is capset(2) for all threads.
-func setCapabilities(h *unix.CapUserHeader, d *unix.CapUserData) error {
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(h)), uintptr(unsafe.Pointer(d)), 0); e != 0 {
-		return e
-	}
-	return nil
+	return fmt.Errorf("%s: %w", args[1], syscall.Exec(args[1], args[1:], os.Environ()))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ import (
 var needed = []int{unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_KILL, unix.CAP_DAC_READ_SEARCH}
 
 // inherited are those that root has in another program, though the bounding set is empty: this one again, which becomes a
-// user (become), and a checkpassword program, with which PAM reads /etc/shadow and what only a user may read.
+// user (become), a checkpassword program, with which PAM reads /etc/shadow and what only a user may read, and getent.
 const inherited = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_DAC_READ_SEARCH
 
 // Limits of each process that is started, beside the bound that the service manager puts on all of them together.
@@ -47,7 +48,7 @@ func confine() error {
 		return fmt.Errorf("descriptors: %w", err)
 	}
 	setNice(ownNice) // the service manager may have done it: what is not allowed here is no fault
-	if err := keepCapabilities(append([]int{unix.CAP_SETPCAP}, needed...)); err != nil {
+	if err := keepCapabilities(append([]int{unix.CAP_SETPCAP}, needed...), inherited); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	for c := uintptr(0); c < 64; c++ {
@@ -59,7 +60,7 @@ func confine() error {
 			return fmt.Errorf("capability bounding set: %w", e)
 		}
 	}
-	if err := keepCapabilities(needed); err != nil {
+	if err := keepCapabilities(needed, inherited); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	for resource, most := range limits {
@@ -87,8 +88,8 @@ func closeOnExec() error {
 	return err
 }
 
-// keepCapabilities drops all but those named, on all threads.
-func keepCapabilities(needed []int) error {
+// keepCapabilities drops all but those named, on all threads; inheritable are those that another program may have of them.
+func keepCapabilities(needed []int, inheritable uint32) error {
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have, keep [2]unix.CapUserData
 	if err := unix.Capget(&h, &have[0]); err != nil {
@@ -102,7 +103,10 @@ func keepCapabilities(needed []int) error {
 		keep[c/32].Permitted |= have[c/32].Permitted & bit
 	}
 	keep[0].Effective, keep[1].Effective = keep[0].Permitted, keep[1].Permitted
-	keep[0].Inheritable = keep[0].Permitted & inherited
+	keep[0].Inheritable = keep[0].Permitted & inheritable
 	h.Pid = 0 // each thread for itself
-	return setCapabilities(&h, &keep[0])
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&keep[0])), 0); e != 0 {
+		return e
+	}
+	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/asuser"
-	"github.com/posthouse-mail/posthouse/mta/config"
 )
 
 const (
@@ -32,24 +31,24 @@ type job struct {
 }
 
 // job says what a request means: which program, as whom. Its caller chose nothing of it but a name.
-func (s *server) job(cfg *config.Config, r asuser.Request, files []*os.File) (j job, err error) {
+func (s *server) job(ctx context.Context, set *settings, r asuser.Request, files []*os.File) (j job, err error) {
 	j.request = r
-	least := cfg.Mailboxes.SystemMinUID
+	least := set.cfg.Mailboxes.SystemMinUID
 	switch r.Op {
 	case asuser.Deliver:
-		j.account, err = person(r.User, least)
+		j.account, err = set.person(ctx, r.User, least)
 		j.argv, j.time = []string{filepath.Join(s.programs, "deliver-local"), "--pipe"}, deliverTime
 		j.stdin, j.stdout = files[0], files[1]
 	case asuser.Session:
-		j.account, err = person(r.User, least)
+		j.account, err = set.person(ctx, r.User, least)
 		j.argv = []string{s.pop3d(), "--session"}
 		j.stdin, j.stdout = files[0], files[0]
 	case asuser.Program:
-		p, known := cfg.Programs[r.Program]
+		p, known := set.cfg.Programs[r.Program]
 		if !known {
 			return j, fmt.Errorf("there is no [programs.%s] in the configuration", r.Program)
 		}
-		j.account, err = person(p.User, 1) // the operator has named it
+		j.account, err = set.person(ctx, p.User, 1) // the operator has named it
 		argv := []string{filepath.Join(s.programs, "deliver-local"), "--program", "--timeout=" + p.Timeout.String()}
 		for _, e := range p.Environment {
 			argv = append(argv, "--env="+e)
@@ -74,44 +73,36 @@ func (s *server) run(ctx context.Context, c *net.UnixConn, uid uint32, j job) {
 	for _, f := range []*os.File{j.stdin, j.stdout} {
 		_ = f.Close() // or the other end would never see their end
 	}
-	s.log.AsUserStarted(string(r.Op), j.account.name, r.Program, int(uid), pid)
+	s.log.AsUserStarted(string(r.Op), j.account.Name, r.Program, int(uid), pid)
 	ended := make(chan struct{})
 	go func() {
 		await(pid)
 		close(ended)
 	}()
-	why := ""
-	if err := asuser.WriteReply(c, asuser.Reply{Granted: true}); err == nil {
-		why = s.watch(ctx, c, j.time, ended)
-	} else {
-		why = "who asked is gone"
-	}
-	state, left, err := s.end(cmd, t, j.account.uid, ended)
+	why := s.watch(ctx, c, j.time, ended)
+	state, left, err := s.end(cmd, t, j.account.UID, ended)
 	status := "it has not ended"
 	if state != nil {
 		status = state.String()
 	}
-	s.log.AsUserEnded(string(r.Op), j.account.name, r.Program, pid, status, why, left, time.Since(began), err)
+	s.log.AsUserEnded(string(r.Op), j.account.Name, r.Program, pid, status, why, left, time.Since(began), err)
 	_ = c.SetWriteDeadline(time.Now().Add(requestTime))
 	_ = asuser.WriteReply(c, asuser.Reply{Granted: true, Status: state.ExitCode(), Why: why})
 }
 
-// watch waits, and says why the process is to be killed; "" where it has ended.
+// watch says that the process was started, waits, and says why it is to be killed; "" where it has ended.
 func (s *server) watch(ctx context.Context, c *net.UnixConn, most time.Duration, ended <-chan struct{}) string {
 	gone := make(chan struct{})
-	go func() {
+	if err := asuser.WriteReply(c, asuser.Reply{Granted: true}); err != nil {
+		return "who asked is gone"
+	}
+	go func() { // until the connection is closed
 		_, _ = c.Read(make([]byte, 1)) // nothing more is due: an octet is as good as the end
 		close(gone)
 	}()
-	defer func() {
-		_ = c.SetReadDeadline(time.Unix(1, 0))
-		<-gone
-	}()
-	var over <-chan time.Time
+	var over <-chan time.Time // never, for who may stay as long as who asked
 	if most > 0 {
-		t := time.NewTimer(most)
-		defer t.Stop()
-		over = t.C
+		over = time.After(most)
 	}
 	select {
 	case <-ended:

@@ -63,6 +63,18 @@ const asked = "#!/bin/bash\nIFS= read -r -d '' login <&3\nIFS= read -r -d '' pas
 // pam is a service of PAM.
 const pam = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"
 
+// The accounts of the name service: libnss-extrausers reads them.
+const (
+	extraPasswd = `erin:x:20010:20010::/nowhere/erin:/bin/sh
+alice:x:20099:20099::/nowhere/another:/bin/sh
+evil:x:0:0::/root:/bin/sh
+low:x:999:999::/:/bin/sh
+20002:x:20011:20011::/:/bin/sh
+`
+	extraGroup = "erin:x:20010:\nlab:x:30001:erin,alice\n"
+	nsswitch   = "passwd: files extrausers\ngroup: files extrausers\nshadow: files\n"
+)
+
 // await waits for a line of the log that holds all the parts.
 func (m *machine) await(parts ...string) string {
 	m.t.Helper()
@@ -140,7 +152,7 @@ func start(t *testing.T, settings ...string) *machine {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &machine{t: t, dir: dir, log: &mtatest.Log{}, client: asuser.Client{Path: filepath.Join(dir, "run/as-user", asuser.SocketName)}}
-	for _, d := range []string{".", "bin", "run", "run/as-user", "state", "spool"} {
+	for _, d := range []string{".", "bin", "extra", "run", "run/as-user", "state", "spool"} {
 		path := filepath.Join(dir, d)
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			t.Fatal(err)
@@ -161,9 +173,13 @@ func start(t *testing.T, settings ...string) *machine {
 	m.write("shadow", shadowed, 0o600)
 	m.write("pam", pam, 0o644)
 	m.write("bin/checkpassword", asked, 0o755)
+	m.write("extra/passwd", extraPasswd, 0o644)
+	m.write("extra/group", extraGroup, 0o644)
+	m.write("nsswitch", nsswitch, 0o644)
+	m.write("bin/getent", "#!/bin/sh\n[ -e "+dir+"/hangs ] && echo >"+dir+"/hung && exec sleep 1000\nexec "+dir+"/bin/getent.real \"$@\"\n", 0o755)
 	m.write("posthouse.toml", fmt.Sprintf("hostname = \"mail.example.org\"\nrun = %q\nstate = %q\nspool.path = %q\n",
 		dir+"/run", dir+"/state", dir+"/spool")+strings.ReplaceAll(strings.Join(settings, "\n"), "DIR", dir), 0o644)
-	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && mount --bind "$0/etc" /etc && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && cp "$0/nsswitch" "$0/etc/nsswitch.conf" && mount --bind "$0/etc" /etc && cp /usr/bin/getent "$0/bin/getent.real" && mount --bind "$0/bin/getent" /usr/bin/getent && { [ ! -d /var/lib/extrausers ] || mount --bind "$0/extra" /var/lib/extrausers; } && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
 	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
 	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
 	passwords, err := os.Open("/etc/shadow") // what it is given by who has started it is for nobody else
@@ -227,6 +243,19 @@ func (m *machine) deliver(user, line string) (printed string, status int, err er
 		m.t.Fatal(rerr)
 	}
 	return string(b), status, nil
+}
+
+// needNSS is for accounts that are not in /etc/passwd.
+func needNSS(t *testing.T) {
+	t.Helper()
+	found, _ := filepath.Glob("/usr/lib*/libnss_extrausers.so.2")
+	if _, err := os.Stat("/var/lib/extrausers"); err == nil && len(found) > 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("this needs libnss-extrausers (apt-get install libnss-extrausers)")
+	}
+	t.Skip("needs libnss-extrausers")
 }
 
 // needPAM is for the program of contrib/checkpassword.

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"runtime"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/layout"
@@ -30,34 +30,54 @@ var mayAsk = map[asuser.Op]string{
 }
 
 const (
-	maxStrangers   = 16               // connections of users who may ask for nothing
-	maxConnections = 2048             // at once; each of them is a process, as a rule
-	maxOfOne       = 1024             // ... of one user who may ask: a daemon that was broken into leaves room for the others
-	requestTime    = 10 * time.Second // for a request to arrive
+	// maxOfOne bounds the connections of one user who may ask: a daemon that was broken into leaves room for the others.
+	maxOfOne = 1024
+	// maxStrangers bounds those of all who may ask for nothing, and are told so.
+	maxStrangers = 16
+	requestTime  = 10 * time.Second // for a request to arrive
 )
+
+// stranger stands in for all users who may ask for nothing; no process has this uid.
+const stranger = ^uint32(0)
+
+// settings are what a configuration means here.
+type settings struct {
+	cfg  *config.Config
+	from *accounts.Source
+	may  map[uint32][]asuser.Op // who may ask for what, by uid
+}
 
 // server answers requests, one a connection.
 type server struct {
-	log      *maillog.Log
-	programs string // the folder of this program, where the others are
-	cfg      atomic.Pointer[config.Config]
-	checks   chan struct{} // holds one element for each password that is held against /etc/shadow
-	// ... and one for each checkpassword program, and for each connection of a user who may ask for nothing.
-	programsAsked, strangers chan struct{}
+	log                   *maillog.Log
+	programs              string // the folder of this program, where the others are
+	set                   atomic.Pointer[settings]
+	checks, programsAsked chan struct{} // hold one element for each password that is held against /etc/shadow, and for each checkpassword program
 
-	mu      sync.Mutex         // guards jobs, tenants and asking, and that each process started is in there before anybody looks
+	mu      sync.Mutex         // guards what follows, and that each process started is in jobs before anybody looks
 	jobs    map[int]bool       // the processes that were started, by id
 	tenants map[uint32]*tenant // who has any of them, by uid
 	asking  map[uint32]int     // connections of each user
-	checked tenant             // root, as whom checkpassword programs run
+	asRoot  tenant             // root, as whom checkpassword programs and getent run
 }
 
 func newServer(log *maillog.Log) *server {
 	return &server{log: log, programs: ownFolder(), checks: make(chan struct{}, runtime.NumCPU()), programsAsked: make(chan struct{}, maxPrograms),
-		strangers: make(chan struct{}, maxStrangers), jobs: map[int]bool{}, tenants: map[uint32]*tenant{}, asking: map[uint32]int{}}
+		jobs: map[int]bool{}, tenants: map[uint32]*tenant{}, asking: map[uint32]int{}}
 }
 
-func (s *server) use(c *config.Config) { s.cfg.Store(c) }
+// use puts a configuration in force. The daemons' users are those of /etc/passwd, whatever else there is.
+func (s *server) use(c *config.Config) {
+	set := &settings{c, accounts.New(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
+	set.from.Start, set.from.Ended = s.startAsRoot, s.endAsRoot
+	for op, name := range mayAsk {
+		if a, err := (*accounts.Source)(nil).Lookup(context.Background(), name); err == nil {
+			set.may[a.UID] = append(set.may[a.UID], op)
+		}
+		set.may[0] = append(set.may[0], op)
+	}
+	s.set.Store(set)
+}
 
 // serve answers until ctx ends; then it kills what it has started.
 func (s *server) serve(ctx context.Context, ln net.Listener) error {
@@ -66,50 +86,54 @@ func (s *server) serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	room := make(chan struct{}, maxConnections)
 	for {
-		room <- struct{}{}
 		nc, err := ln.Accept()
-		if err != nil {
-			<-room
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case errors.Is(err, net.ErrClosed):
-				return err
-			}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
 			time.Sleep(100 * time.Millisecond) // out of descriptors: there will be others
 			continue
 		}
+		c := nc.(*net.UnixConn)
+		uid, err := peer(c)
+		if err != nil {
+			_ = c.Close()
+			continue
+		}
+		who, most := uid, maxOfOne
+		if len(s.set.Load().may[uid]) == 0 {
+			who, most = stranger, maxStrangers
+		}
+		if !s.count(who, 1, most) {
+			_ = c.Close()
+			continue
+		}
 		open.Go(func() {
-			defer func() { <-room }()
-			defer nc.Close()
-			if c, ok := nc.(*net.UnixConn); ok {
-				s.answer(ctx, c)
-			}
+			defer s.count(who, -1, most)
+			defer c.Close()
+			s.answer(ctx, c, uid)
 		})
 	}
 }
 
+// count adds to the connections of a user, and says whether there is room for that.
+func (s *server) count(uid uint32, n, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking[uid]+n > most {
+		return false
+	}
+	s.asking[uid] += n
+	return true
+}
+
 // answer reads a request, decides on it, and does it.
-func (s *server) answer(ctx context.Context, c *net.UnixConn) {
-	uid, err := peer(c)
-	if err != nil {
-		return
-	}
-	if !s.arrive(uid) {
-		return
-	}
-	defer s.depart(uid)
+func (s *server) answer(ctx context.Context, c *net.UnixConn, uid uint32) {
 	_ = c.SetDeadline(time.Now().Add(requestTime))
-	if !s.mayAskAnything(uid) { // it is told so, where that keeps no room from those who may
-		select {
-		case s.strangers <- struct{}{}:
-			defer func() { <-s.strangers }()
-		default:
-			return
-		}
-	}
 	in := &incoming{c: c}
 	defer in.close()
 	r, err := asuser.ReadRequest(in)
@@ -122,58 +146,21 @@ func (s *server) answer(ctx context.Context, c *net.UnixConn) {
 		return // who asked is gone
 	case err != nil:
 		s.refuse(c, uid, asuser.Request{}, asuser.WhyForbidden, err)
-	case !s.allowed(uid, r.Op):
+	case !slices.Contains(s.set.Load().may[uid], r.Op):
 		s.refuse(c, uid, r, asuser.WhyForbidden, fmt.Errorf("uid %d may not ask for %s", uid, r.Op))
 	default:
 		s.do(ctx, c, uid, r, in.files)
 	}
 }
 
-// arrive says whether there is room for another connection of a user.
-func (s *server) arrive(uid uint32) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.asking[uid] == maxOfOne {
-		return false
-	}
-	s.asking[uid]++
-	return true
-}
-
-func (s *server) depart(uid uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.asking[uid]--; s.asking[uid] == 0 {
-		delete(s.asking, uid)
-	}
-}
-
-func (s *server) allowed(uid uint32, op asuser.Op) bool {
-	if uid == 0 {
-		return true
-	}
-	u, err := user.Lookup(mayAsk[op])
-	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
-}
-
-func (s *server) mayAskAnything(uid uint32) bool {
-	for op := range mayAsk {
-		if s.allowed(uid, op) {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.Request, files []*os.File) {
-	cfg := s.cfg.Load()
+	set := s.set.Load()
 	if r.Op == asuser.Session || r.Op == asuser.Check {
-		if err := s.checkPassword(ctx, cfg, r.User, r.Password); err != nil {
-			why := asuser.WhyFault
-			if errors.Is(err, errPassword) {
-				why = asuser.WhyPassword
-			}
-			s.refuse(c, uid, r, why, err)
+		if err := s.checkPassword(ctx, set, r.User, r.Password); errors.Is(err, errPassword) {
+			s.refuse(c, uid, r, asuser.WhyPassword, err)
+			return
+		} else if err != nil {
+			s.refuse(c, uid, r, asuser.WhyFault, err)
 			return
 		}
 	}
@@ -182,7 +169,7 @@ func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.R
 		_ = asuser.WriteReply(c, asuser.Reply{Granted: true})
 		return
 	}
-	j, err := s.job(cfg, r, files)
+	j, err := s.job(ctx, set, r, files)
 	if err != nil {
 		s.refuse(c, uid, r, asuser.WhyUser, err)
 		return

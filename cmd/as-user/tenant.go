@@ -29,19 +29,22 @@ type tenant struct {
 func (s *server) startJob(j job) (*exec.Cmd, *tenant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tenants[j.account.uid]
+	t := s.tenants[j.account.UID]
 	if t == nil {
 		t = &tenant{}
 	}
 	if t.jobs == maxJobs {
-		return nil, nil, fmt.Errorf("user %s has %d jobs already", j.account.name, maxJobs)
+		return nil, nil, fmt.Errorf("user %s has %d jobs already", j.account.Name, maxJobs)
 	}
-	cmd := j.command()
-	if err := s.launch(cmd); err != nil {
+	cmd, err := j.command()
+	if err == nil {
+		err = s.launch(cmd)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	t.jobs++
-	s.tenants[j.account.uid] = t
+	s.tenants[j.account.UID] = t
 	return cmd, t, nil
 }
 
@@ -54,19 +57,19 @@ func (s *server) launch(cmd *exec.Cmd) error {
 	return err
 }
 
-// startCheck starts a checkpassword program, and endCheck kills what it has left behind.
-func (s *server) startCheck(cmd *exec.Cmd) error {
+// startAsRoot starts a checkpassword program or getent, and endAsRoot kills what it has left behind.
+func (s *server) startAsRoot(cmd *exec.Cmd) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.launch(cmd)
 }
 
-func (s *server) endCheck(pid int) {
+func (s *server) endAsRoot(pid int) {
 	s.mu.Lock()
 	delete(s.jobs, pid)
 	s.mu.Unlock()
-	s.checked.sweeping.Lock()
-	defer s.checked.sweeping.Unlock()
+	s.asRoot.sweeping.Lock()
+	defer s.asRoot.sweeping.Unlock()
 	_, _ = s.sweep(0)
 }
 

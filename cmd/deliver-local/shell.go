@@ -2,24 +2,40 @@ package main
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 )
 
 // Where it stands who may run programs.
 const (
 	passwdFile = "/etc/passwd"
 	shellsFile = "/etc/shells"
+	// defaultShell is what an empty field means (passwd(5)).
+	defaultShell = "/bin/sh"
 )
+
+// errNotInFile says that an account is not in the file: that of the name service is.
+var errNotInFile = errors.New("no such uid")
 
 // mayRun says why a user's ~/.forward may start no program: whose shell is none (nologin, or what serves files alone) is kept
 // from running programs here, and shall not do so by mail.
 func mayRun(uid uint32, passwd, shells string) error {
 	shell, err := shellOf(uid, passwd)
+	if errors.Is(err, errNotInFile) && passwd == passwdFile {
+		if a, nerr := accounts.New(true).LookupUID(context.Background(), uid); nerr == nil {
+			shell, err = cmp.Or(a.Shell, defaultShell), nil
+		} else {
+			err = fmt.Errorf("%w, nor has the name service: %w", err, nerr)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -51,11 +67,11 @@ func shellOf(uid uint32, passwd string) (string, error) {
 			continue
 		}
 		if fields[6] == "" {
-			return "/bin/sh", nil // passwd(5)
+			return defaultShell, nil
 		}
 		return fields[6], nil
 	}
-	return "", fmt.Errorf("%s has no uid %d", passwd, uid)
+	return "", fmt.Errorf("%s has no uid %d: %w", passwd, uid, errNotInFile)
 }
 
 // lines are those of a file, without blanks at their ends.

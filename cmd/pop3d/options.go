@@ -77,8 +77,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	b.tls.Store(certificates)
-	template, system := c.Mailboxes.Path, c.SystemDomains()
-	people := directory.Machine{Users: users, Domains: system, MinUID: c.Mailboxes.SystemMinUID}
+	template, people := c.Mailboxes.Path, directory.NewMachine(c, users)
 	return pop3d.Options{
 		Hostname: c.Hostname, TLS: policy, Auth: people, Elsewhere: elsewhere{people, asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}}, DefaultDomain: p.DefaultDomain,
 		Mailbox: func(identity string) (string, error) {
@@ -86,7 +85,7 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 			if err != nil {
 				return "", err
 			}
-			if system[a.Domain] {
+			if people.Domains[a.Domain] {
 				return c.Mailboxes.SystemPath, nil
 			}
 			return maildir.Path(template, a)

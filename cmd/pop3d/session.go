@@ -27,14 +27,11 @@ type elsewhere struct {
 var _ pop3d.Elsewhere = elsewhere{}
 
 // Serves implements pop3d.Elsewhere.
-func (e elsewhere) Serves(login string) bool {
-	_, _, ok := e.people.Find(login)
-	return ok
-}
+func (e elsewhere) Serves(login string) bool { return e.people.Serves(login) }
 
 // Open implements pop3d.Elsewhere.
 func (e elsewhere) Open(ctx context.Context, login, password string) (string, net.Conn, error) {
-	name, identity, _ := e.people.Find(login)
+	name, identity, _ := e.people.Find(ctx, login)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", nil, fmt.Errorf("socketpair: %w", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -99,6 +98,7 @@ type checker struct {
 	byName   map[string]directory.User
 	stored   directory.Aliases
 	db       directory.Users // nil: the users are in a file
+	people   *directory.Machine
 	problems []string
 	warnings []string
 }
@@ -170,7 +170,9 @@ type known struct{ *checker }
 
 func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error) {
 	if k.db != nil {
-		return directory.Machine{Users: k.db, Domains: k.cfg.SystemDomains(), MinUID: k.cfg.Mailboxes.SystemMinUID}.Lookup(ctx, a)
+		m := k.accounts()
+		m.Users = k.db
+		return m.Lookup(ctx, a)
 	}
 	if k.byName == nil {
 		k.byName = map[string]directory.User{}
@@ -194,7 +196,11 @@ func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error
 
 // accounts are those of the machine.
 func (c *checker) accounts() directory.Machine {
-	return directory.Machine{Users: &directory.File{}, Domains: c.cfg.SystemDomains(), MinUID: c.cfg.Mailboxes.SystemMinUID}
+	if c.people == nil { // once, so that a name service that hangs is waited for once
+		m := directory.NewMachine(c.cfg, &directory.File{})
+		c.people = &m
+	}
+	return *c.people
 }
 
 // asUser warns where there is nobody to deliver as another user.
@@ -207,8 +213,8 @@ func (c *checker) asUser() {
 		c.warnings = append(c.warnings, fmt.Sprintf("mail for users of the machine, and for [programs], waits: %v; systemctl enable --now posthouse-as-user.socket", err))
 	}
 	for name, p := range c.cfg.Programs {
-		if _, err := user.Lookup(p.User); err != nil {
-			c.warnings = append(c.warnings, fmt.Sprintf("programs.%s.user: %v", name, err))
+		if _, err := c.accounts().From.Lookup(context.Background(), p.User); err != nil {
+			c.warnings = append(c.warnings, fmt.Sprintf("programs.%s.user: %s: %v", name, p.User, err))
 		}
 	}
 }

@@ -63,14 +63,14 @@ func (s *setup) account() error {
 
 // accountThere says whether the machine knows a user.
 func (s *setup) accountThere(a mta.Address) error {
-	least := 1000
+	m := directory.Machine{Users: &directory.File{}, MinUID: 1000}
 	if s.cfg != nil {
-		least = s.cfg.Mailboxes.SystemMinUID
+		m = directory.NewMachine(s.cfg, m.Users)
 	}
-	m := directory.Machine{Users: &directory.File{}, Domains: map[string]bool{a.Domain: true}, MinUID: least}
+	m.Domains = map[string]bool{a.Domain: true}
 	_, err := m.Lookup(context.Background(), a)
 	if errors.Is(err, mta.ErrUnknownUser) {
-		return fmt.Errorf("%s: no user of this machine has that name and a uid of %d or more; make one first: adduser %s", s.user, least, a.Local)
+		return fmt.Errorf("%s: no user of this machine has that name and a uid of %d or more; make one first: adduser %s", s.user, m.MinUID, a.Local)
 	}
 	return err
 }

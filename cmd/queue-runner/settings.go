@@ -49,7 +49,7 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	}
 	ro := route.FromConfig(c)
 	ro.Aliases = userdb.Aliases(c, users)
-	ro.Users, ro.AliasError = directory.Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID}, b.log.AliasesRefused
+	ro.Users, ro.AliasError = directory.NewMachine(c, users), b.log.AliasesRefused
 	srs, err := openSRS(c)
 	if err != nil {
 		return runner.Settings{}, b.fault("srs.enabled", err)

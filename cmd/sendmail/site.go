@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/control"
 )
@@ -58,6 +60,11 @@ func findSite(path string, uid int) (site, error) {
 	}
 	if s.origin == "" {
 		s.origin = machine()
+	}
+	if s.cfg != nil && s.login == strconv.Itoa(uid) && s.cfg.Mailboxes.SystemAccounts == "nss" {
+		if a, err := accounts.New(true).LookupUID(context.Background(), uint32(uid)); err == nil {
+			s.login = a.Name
+		}
 	}
 	return s, nil
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
@@ -58,7 +62,8 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		return smtpd.Options{}, config.FileFault(b.path, userdb.Key(c), err)
 	}
 	helper := asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}
-	people := directory.Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, Check: helper.Check}
+	people := directory.NewMachine(c, users)
+	people.Check = helper.Check
 	ro := route.FromConfig(c)
 	ro.Users, ro.Aliases, ro.AliasError = people, userdb.Aliases(c, users), b.log.AliasesRefused
 	if c.SRS.Enabled {
@@ -109,6 +114,7 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 	b.tls.Store(certificates)
 	b.room.Store(room)
 	return smtpd.Options{
+		Peer:     func(nc net.Conn) (smtpd.Peer, error) { return peer(nc, people.From) },
 		Hostname: c.Hostname, Queue: b.queue, Router: router{rt, b.verifier, out}, Auth: people, Senders: newSenders(rt, c), Logins: b.delay, Conns: b.conns, TLS: secure, Handshakes: b.handshakes,
 		Disk: room.check, Full: room.full, FullBounces: c.Mailboxes.QuotaFull == "552", Rates: b.rates, Log: b.log, Metrics: b.metrics, Trusted: p.TrustedNetworks, ProxyFrom: p.ProxyProtocolFrom, XclientFrom: p.XclientFrom,
 		Sizes: sizes(c), MaxRecipients: p.MaxRecipients, MaxErrors: p.MaxErrors, MaxLine: int(p.MaxLine), MaxHops: c.Queue.MaxHops,
@@ -156,3 +162,14 @@ func sizes(c *config.Config) map[string]int64 {
 type queue struct{ w *spool.Writer }
 
 func (q queue) Begin() (smtpd.Incoming, error) { return q.w.Begin(), nil }
+
+// peer is smtpd.PeerOf, with the names that are not in /etc/passwd.
+func peer(nc net.Conn, from *accounts.Source) (smtpd.Peer, error) {
+	p, err := smtpd.PeerOf(nc)
+	if err == nil && p.Login == strconv.FormatUint(uint64(p.UID), 10) {
+		if a, err := from.LookupUID(context.Background(), p.UID); err == nil {
+			p.Login = a.Name
+		}
+	}
+	return p, err
+}

@@ -55,7 +55,7 @@ func TestUnitsAreWhatSystemdKnows(t *testing.T) {
 		}
 	}
 	// The targets that units of services and sockets need, as any system has them.
-	for _, target := range []string{"sysinit.target", "basic.target", "shutdown.target", "multi-user.target", "sockets.target", "network.target", "network-online.target", "timers.target", "nss-lookup.target", "-.slice", "system.slice"} {
+	for _, target := range []string{"sysinit.target", "basic.target", "shutdown.target", "multi-user.target", "sockets.target", "network.target", "network-online.target", "timers.target", "nss-lookup.target", "nss-user-lookup.target", "-.slice", "system.slice"} {
 		text := "[Unit]\nDescription=" + target + "\nDefaultDependencies=no\n"
 		if err := os.WriteFile(filepath.Join(root, "usr/lib/systemd/system", target), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -130,6 +130,7 @@ type Mailboxes struct {
 	SystemMinUID    int           `toml:"system_min_uid" default:"1000" min:"1" max:"2147483647"`
 	JunkExpire      time.Duration `toml:"junk_expire" default:"30d" min:"0" max:"3650d"`
 	Welcome         string        `toml:"welcome"` // a file
+	SystemAccounts  string        `toml:"system_accounts" default:"files" oneof:"files|nss"`
 	SystemPasswords string        `toml:"system_passwords" default:"shadow" oneof:"shadow|checkpassword"`
 }
 

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
+	"github.com/posthouse-mail/posthouse/mta/config"
 )
 
 // Checker checks a password of a user of the machine: nil, mta.ErrCredentials, or a fault. asuser.Client has one.
@@ -17,53 +18,60 @@ type Checker func(ctx context.Context, name, password string) error
 // Machine is Users, and beside them the accounts of the machine as the users of some domains.
 type Machine struct {
 	Users
-	Domains map[string]bool // whose users the accounts are; A-labels, lower case
-	MinUID  int             // accounts below it are nobody
-	Check   Checker         // nil: they cannot log in
+	Domains map[string]bool  // whose users the accounts are; A-labels, lower case
+	MinUID  int              // accounts below it are nobody
+	From    *accounts.Source // where accounts are looked up; nil: /etc/passwd
+	Check   Checker          // nil: they cannot log in
 }
 
-// nobodyUID and what follows it are nobody's.
-const nobodyUID = 65534
+// NewMachine returns the Machine of a configuration, whose accounts cannot log in.
+func NewMachine(c *config.Config, users Users) Machine {
+	return Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, From: accounts.New(c.Mailboxes.SystemAccounts == "nss")}
+}
 
 // Lookup returns the user with an address; ErrUnknown if there is none.
 func (m Machine) Lookup(ctx context.Context, a mta.Address) (User, error) {
 	if key := m.key(a); m.Domains[key.Domain] {
-		return m.account(mta.Address{Local: a.Local, Domain: key.Domain})
+		return m.account(ctx, mta.Address{Local: a.Local, Domain: key.Domain})
 	}
 	return m.Users.Lookup(ctx, a)
 }
 
 // account finds the account that a local part names, as it is written or in lower case (passwd(5)).
-func (m Machine) account(a mta.Address) (User, error) {
-	for _, name := range []string{a.Local, mta.LowerASCII(a.Local)} {
-		u, err := user.Lookup(name)
-		var unknown user.UnknownUserError
-		if errors.As(err, &unknown) {
+func (m Machine) account(ctx context.Context, a mta.Address) (User, error) {
+	names := []string{a.Local, mta.LowerASCII(a.Local)}
+	for _, name := range slices.Compact(names) {
+		u, err := m.From.Lookup(ctx, name)
+		switch {
+		case errors.Is(err, accounts.ErrUnknown):
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return User{}, fmt.Errorf("look up user %s: %w", name, err)
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil || int(uid) < m.MinUID || uid >= nobodyUID && uid <= nobodyUID+1 || uid == 1<<32-1 {
+		case !u.IsPerson(m.MinUID):
 			return User{}, ErrUnknown
 		}
-		return User{Address: mta.Address{Local: u.Username, Domain: a.Domain}, System: u.Username}, nil
+		return User{Address: mta.Address{Local: u.Name, Domain: a.Domain}, System: u.Name}, nil
 	}
 	return User{}, ErrUnknown
 }
 
 // Find returns the account that a login means, and its address; ok says that the login is of a domain whose users are the
-// accounts, though there need be none of that name.
-func (m Machine) Find(login string) (name string, identity mta.Address, ok bool) {
+// accounts, though there need be none of that name, or none that can be found just now.
+func (m Machine) Find(ctx context.Context, login string) (name string, identity mta.Address, ok bool) {
 	a, ok := m.login(login)
 	if !ok {
 		return "", a, false
 	}
-	if u, err := m.account(a); err == nil {
+	if u, err := m.account(ctx, a); err == nil {
 		return u.System, u.Address, true
 	}
 	return mta.LowerASCII(a.Local), a, true
+}
+
+// Serves says whether a login is of a domain whose users are the accounts.
+func (m Machine) Serves(login string) bool {
+	_, ok := m.login(login)
+	return ok
 }
 
 // login says whether a login is of a domain whose users are the accounts. One without a domain is of the only such domain.
@@ -99,7 +107,7 @@ func (m Machine) Scram(ctx context.Context, login string) (identity string, v mt
 
 // Authenticate is Users.Authenticate, and asks Check for the passwords of accounts.
 func (m Machine) Authenticate(ctx context.Context, login, password string) (identity string, err error) {
-	name, a, ok := m.Find(login)
+	name, a, ok := m.Find(ctx, login)
 	if !ok {
 		return m.Users.Authenticate(ctx, login, password)
 	}
