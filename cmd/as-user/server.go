@@ -170,8 +170,12 @@ func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.R
 		return
 	}
 	j, err := s.job(ctx, set, r, files)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNobody):
 		s.refuse(c, uid, r, asuser.WhyUser, err)
+		return
+	case err != nil:
+		s.refuse(c, uid, r, asuser.WhyFault, err)
 		return
 	}
 	s.run(ctx, c, uid, j)
