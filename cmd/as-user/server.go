@@ -100,15 +100,11 @@ func (s *server) serve(ctx context.Context, ln net.Listener) error {
 		}
 		c := nc.(*net.UnixConn)
 		uid, err := peer(c)
-		if err != nil {
-			_ = c.Close()
-			continue
-		}
 		who, most := uid, maxOfOne
 		if len(s.set.Load().may[uid]) == 0 {
 			who, most = stranger, maxStrangers
 		}
-		if !s.count(who, 1, most) {
+		if err != nil || !s.count(who, 1, most) {
 			_ = c.Close()
 			continue
 		}
@@ -173,12 +169,11 @@ func (s *server) do(ctx context.Context, c *net.UnixConn, uid uint32, r asuser.R
 	switch {
 	case errors.Is(err, errNobody):
 		s.refuse(c, uid, r, asuser.WhyUser, err)
-		return
 	case err != nil:
 		s.refuse(c, uid, r, asuser.WhyFault, err)
-		return
+	default:
+		s.run(ctx, c, uid, j)
 	}
-	s.run(ctx, c, uid, j)
 }
 
 func (s *server) refuse(c *net.UnixConn, uid uint32, r asuser.Request, why string, err error) {

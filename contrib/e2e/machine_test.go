@@ -39,7 +39,10 @@ posthouse-keys:x:914:posthouse-smtpd,posthouse-queue
 )
 
 // people are the users with a home, by uid.
-var people = map[string]int{"alice": 20001, "bob": 20002, "carol": 20003, "dora": 20004}
+var people = map[string]int{"alice": 20001, "bob": 20002, "carol": 20003, "dora": 20004, elsewhere: 20010}
+
+// elsewhere is who is not in /etc/passwd: the name service knows her, by libnss-extrausers.
+const elsewhere = "erin"
 
 // machine is an instance as it is installed: each daemon runs as its own user, and mail goes to users of the machine. Their
 // accounts are in a mount namespace that the daemons share; the machine's own files stay as they are. It has all of /etc: a
@@ -92,7 +95,7 @@ func (m *machine) public() {
 // accounts makes the homes, and the namespace in which their owners exist.
 func (m *machine) accounts() {
 	m.t.Helper()
-	passwd, shadow := accounts, ""
+	passwd, shadow, extra := accounts, "", ""
 	for name, uid := range people {
 		home := m.home(name)
 		if err := os.MkdirAll(home, 0o755); err != nil {
@@ -107,10 +110,15 @@ func (m *machine) accounts() {
 		if err := os.Chmod(home, 0o700); err != nil {
 			m.t.Fatal(err)
 		}
-		passwd += fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", name, uid, uid, home)
+		line := fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", name, uid, uid, home)
+		if name == elsewhere {
+			extra = line
+			continue
+		}
+		passwd += line
 		shadow += fmt.Sprintf("%s:%s:20000:0:99999:7:::\n", name, hashed)
 	}
-	for name, text := range map[string]string{"passwd": passwd, "group": groups, "shadow": shadow} {
+	for name, text := range map[string]string{"passwd": passwd, "group": groups, "shadow": shadow, "extrausers": extra, "nsswitch.conf": "passwd: files extrausers\ngroup: files\n"} {
 		write(m.t, filepath.Join(m.dir, name), text)
 		if err := os.Chmod(filepath.Join(m.dir, name), 0o644); err != nil {
 			m.t.Fatal(err)
@@ -119,7 +127,7 @@ func (m *machine) accounts() {
 	if err := os.Chmod(filepath.Join(m.dir, "shadow"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc || exit 1; echo there; exec cat`, m.dir)
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow nsswitch.conf; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc || exit 1; if [ -d /var/lib/extrausers ]; then mount -t tmpfs none /var/lib/extrausers && cp "$0/extrausers" /var/lib/extrausers/passwd && chmod 755 /var/lib/extrausers || exit 1; fi; echo there; exec cat`, m.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

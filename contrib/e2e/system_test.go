@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,8 @@ domain = "fax.test"
 to = "program:archive"
 [pop3d]
 login_attempts = 9
+[mailboxes]
+system_accounts = "nss"
 `})
 	m.text = strings.Replace(m.text, "environment = []", fmt.Sprintf("environment = [\"DIR=%s/archived\"]", m.dir), 1)
 	m.text = strings.Replace(m.text, "\nmailboxes = \"system\"\n", fmt.Sprintf("\nmailboxes = \"system\"\naliases = \"%s/aliases\"\n", m.dir), 1)
@@ -52,6 +55,7 @@ login_attempts = 9
 	}
 	m.scene(t, "hostile", hostile)
 	m.scene(t, "forward", forwards)
+	m.scene(t, "elsewhere", ofTheNameService)
 	m.scene(t, "session", sessions)
 	m.scene(t, "crash", crashes) // the last: what it starts ends with it
 }
@@ -100,6 +104,24 @@ func ownMaildirs(t *testing.T, m *machine) {
 		if _, err := c.cmd("550", "RCPT TO:<%s>", m.address(nobody)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// ofTheNameService is mail to who is not in /etc/passwd, with a program in her ~/.forward.
+func ofTheNameService(t *testing.T, m *machine) {
+	if found, _ := filepath.Glob("/usr/lib*/libnss_extrausers.so.2"); len(found) == 0 {
+		mtatest.Lacking(t, "libnss-extrausers")
+	}
+	id := m.send("from elsewhere", elsewhere)
+	m.delivered(id, elsewhere)
+	if got := m.inbox(elsewhere, "Maildir"); !slices.Contains(got, "from elsewhere") {
+		t.Errorf("%s has %q", elsewhere, got)
+	}
+	m.owns(elsewhere, ".forward", "\"|/bin/sh -c 'id -u >got'\"\n", 0o644)
+	id = m.send("for her program", elsewhere)
+	m.queue.await(t, fmt.Sprintf(`event=finished id=%s`, id))
+	if b, err := os.ReadFile(filepath.Join(m.home(elsewhere), "got")); err != nil || string(b) != fmt.Sprintln(people[elsewhere]) {
+		t.Errorf("her program: got %q, %v", b, err)
 	}
 }
 
