@@ -242,6 +242,34 @@ func TestWhatAJobLeavesBehindIsKilled(t *testing.T) {
 	}
 }
 
+// headless becomes a process whose first thread has ended, says who it is, and goes on.
+const headless = `
+import ctypes, os, threading, time
+def go_on():
+    while open("/proc/%d/stat" % os.getpid()).read().rsplit(")", 1)[1].split()[0] != "Z":
+        time.sleep(0.001)
+    os.write(1, b"%d\n" % os.getpid())
+    os.close(1)
+    time.sleep(1000)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+`
+
+// TestWhoLosesHisFirstThreadIsKilled: the kernel shows him as a zombie, which nobody would have to kill.
+func TestWhoLosesHisFirstThreadIsKilled(t *testing.T) {
+	m := start(t)
+	needPAM(t) // for its Python
+	m.write("headless", headless, 0o644)
+	printed, status, err := m.deliver("alice", `left=$(setsid /usr/bin/python3 `+m.dir+`/headless &); echo $left; exit 0`)
+	if err != nil || status != 0 {
+		t.Fatalf("got %d, %v", status, err)
+	}
+	m.await("event=as-user-ended", "user=alice", "left=1")
+	if alive(t, printed) {
+		t.Errorf("%s is alive", printed)
+	}
+}
+
 // TestWhatRunsAwayIsKilled has processes fork and end as fast as they can: none is there for long enough to be found and killed.
 func TestWhatRunsAwayIsKilled(t *testing.T) {
 	m := start(t)
@@ -250,7 +278,7 @@ func TestWhatRunsAwayIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.write("bin/test", string(self), 0o755)
-	if _, status, err := m.deliver("mallory", `AS_USER_TEST_SOCKET=none AS_USER_TEST_RUNS=1 `+m.dir+`/bin/test -test.run='^TestRun$' >&- & sleep 0.2; exit 0`); err != nil || status != 0 {
+	if _, status, err := m.deliver("mallory", `runs=$(AS_USER_TEST_SOCKET=none AS_USER_TEST_RUNS=1 `+m.dir+`/bin/test -test.run='^TestRun$' &); exit 0`); err != nil || status != 0 {
 		t.Fatalf("got %d, %v", status, err)
 	}
 	if line := m.await("event=as-user-ended", "user=mallory"); strings.Contains(line, "err=") || strings.Contains(line, "left=0") {
@@ -269,7 +297,7 @@ func TestWhatRunsAwayIsKilled(t *testing.T) {
 	}
 }
 
-// TestRun is no test of its own: it is what runs away.
+// TestRun is no test of its own: it is what runs away. It closes its standard output when it has left the job's session.
 func TestRun(t *testing.T) {
 	if os.Getenv("AS_USER_TEST_RUNS") == "" {
 		t.Skip("only TestWhatRunsAwayIsKilled runs this")
@@ -280,6 +308,7 @@ func TestRun(t *testing.T) {
 			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 		syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
+		syscall.RawSyscall(syscall.SYS_CLOSE, 1, 0, 0)
 	}
 }
 

@@ -77,7 +77,7 @@ func (s *server) orphans(uid uint32) (alive []process, ended []int, err error) {
 			}
 			found[p.pid] = true
 			switch {
-			case p.state != "Z":
+			case !p.ended:
 				alive = append(alive, p)
 			case p.parent == os.Getpid():
 				ended = append(ended, p.pid)
@@ -93,7 +93,8 @@ func (s *server) orphans(uid uint32) (alive []process, ended []int, err error) {
 type process struct {
 	pid, parent int
 	uid         uint32
-	state, born string
+	ended       bool // with all of its threads, and not waited for
+	born        string
 }
 
 // look reads /proc/PID/stat, behind the name, which may hold anything; ok is false where the process is gone.
@@ -108,7 +109,8 @@ func look(pid int) (p process, ok bool) {
 	if len(fields) < 20 {
 		return p, false
 	}
-	p = process{pid: pid, uid: st.Uid, state: string(fields[0]), born: string(fields[19])}
+	// The state is that of the first thread: a process goes on without it, and shows as a zombie all the same.
+	p = process{pid: pid, uid: st.Uid, ended: string(fields[0]) == "Z" && string(fields[17]) == "1", born: string(fields[19])}
 	p.parent, err = strconv.Atoi(string(fields[1]))
 	return p, err == nil
 }
