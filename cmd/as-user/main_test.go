@@ -138,12 +138,16 @@ func TestEachDaemonMayAskForItsOwnAlone(t *testing.T) {
 	m.await("event=as-user-refused", "op=deliver", "user=alice", "peer=903", "reason=forbidden")
 }
 
-func TestPasswords(t *testing.T) {
-	m := start(t)
-	for _, c := range []struct {
-		user, password string
-		want           error
-	}{
+// attempt is a password, and what is said of it.
+type attempt struct {
+	user, password string
+	want           error
+}
+
+// wantPasswords tries passwords of accounts of all kinds, and more.
+func (m *machine) wantPasswords(more ...attempt) {
+	m.t.Helper()
+	for _, a := range append([]attempt{
 		{"alice", password, nil},
 		{"bob", password, nil},
 		{"alice", "secret", mta.ErrCredentials},
@@ -155,11 +159,16 @@ func TestPasswords(t *testing.T) {
 		{"locked", password, mta.ErrCredentials},
 		{"empty", "x", mta.ErrCredentials},
 		{"stranger", password, mta.ErrCredentials},
-	} {
-		if err := m.client.Check(t.Context(), c.user, c.password); !errors.Is(err, c.want) {
-			t.Errorf("%s %q: got %v, want %v", c.user, c.password, err, c.want)
+	}, more...) {
+		if err := m.client.Check(m.t.Context(), a.user, a.password); !errors.Is(err, a.want) {
+			m.t.Errorf("%s %q: got %v, want %v\n%s", a.user, a.password, err, a.want, m.log)
 		}
 	}
+}
+
+func TestPasswords(t *testing.T) {
+	m := start(t)
+	m.wantPasswords()
 	if err := m.client.Check(t.Context(), "md5", password); err == nil || errors.Is(err, mta.ErrCredentials) {
 		t.Errorf("a hash that is not known: got %v, want a fault", err)
 	}

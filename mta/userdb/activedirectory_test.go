@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
@@ -48,21 +47,13 @@ func TestActiveDirectory(t *testing.T) {
 			t.Errorf("alias %s: got %v, %v; want %s", alias, got, err, want)
 		}
 	}
-	for login, password := range map[string]string{"alice.adams@example.org": "wonderland", "bob@example.org": "builder"} {
-		if _, err := db.Authenticate(ctx, login, password); err != nil {
-			t.Errorf("%s: %v", login, err)
-		}
-		if _, err := db.Authenticate(ctx, login, "x"); !errors.Is(err, mta.ErrCredentials) {
-			t.Errorf("%s with a wrong password: %v", login, err)
-		}
-	}
-	if _, err := db.Authenticate(ctx, "carol@example.org", "carol"); !errors.Is(err, mta.ErrCredentials) {
-		t.Errorf("a disabled account: %v", err)
-	}
+	wantLogins(t, db, []attempt{
+		{"alice.adams@example.org", "wonderland", "Alice.Adams@example.org"}, {"alice.adams@example.org", "x", ""},
+		{"bob@example.org", "builder", "bob@example.org"}, {"bob@example.org", "x", ""},
+		{"carol@example.org", "carol", ""}, // disabled
+	})
 	byName, _, _ := open(t, s, s.LDAPI, config.LDAP{Base: "dc=example,dc=org", User: "(&(objectClass=user)(sAMAccountName={local}))"})
-	if id, err := byName.Authenticate(ctx, "AAdams@example.org", "wonderland"); id != "aadams@example.org" || err != nil {
-		t.Errorf("by the account's name: %q, %v", id, err)
-	}
+	wantLogins(t, byName, []attempt{{"AAdams@example.org", "wonderland", "aadams@example.org"}})
 	var all []string
 	if err := store.List(ctx, func(a string) { all = append(all, a) }); err != nil || fmt.Sprint(all) != "[Alice.Adams@example.org bob@example.org]" {
 		t.Errorf("list: %v, %v", all, err)
@@ -73,7 +64,7 @@ func TestActiveDirectory(t *testing.T) {
 func TestNamesToBindAs(t *testing.T) {
 	for _, name := range []string{"posthouse@corp.example.org", `CORP\posthouse`, "cn=posthouse,dc=example,dc=org"} {
 		asked := make(chan string, 1)
-		store, err := userdb.OpenLDAP(serve(t, func(c net.Conn) {
+		store, err := userdb.OpenLDAP(serve(t, "unix", func(c net.Conn) {
 			b := make([]byte, 512)
 			n, _ := c.Read(b)
 			asked <- string(b[:n])

@@ -71,10 +71,14 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// serve has a function speak for a server, and returns its URL.
-func serve(t *testing.T, speak func(net.Conn)) string {
+// serve has a function speak for a server, on a network "tcp" or "unix", and returns its URL.
+func serve(t *testing.T, network string, speak func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	scheme, address := "ldap://", "127.0.0.1:0"
+	if network == "unix" {
+		scheme, address = "ldapi://", filepath.Join(t.TempDir(), "s")
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +95,13 @@ func serve(t *testing.T, speak func(net.Conn)) string {
 			_ = c.Close()
 		}
 	}()
-	return "ldapi://" + l.Addr().String()
+	return scheme + l.Addr().String()
 }
 
 func TestLDAPServerThatNeverAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	store, err := userdb.OpenLDAP(serve(t, func(c net.Conn) {
+	store, err := userdb.OpenLDAP(serve(t, "unix", func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1)) // the question
 		cancel()
 		_, _ = io.Copy(io.Discard, c)
@@ -118,7 +122,7 @@ func TestLDAPServerThatSaysTooMuch(t *testing.T) {
 		"no BER":         "HTTP/1.1 400 Bad Request\r\n\r\n",
 	} {
 		ended := make(chan struct{})
-		store, err := userdb.OpenLDAP(serve(t, func(c net.Conn) {
+		store, err := userdb.OpenLDAP(serve(t, "unix", func(c net.Conn) {
 			defer close(ended)
 			_, _ = io.WriteString(c, begin)
 			for chunk := bytes.Repeat([]byte("x"), 64<<10); ; {
@@ -139,26 +143,11 @@ func TestLDAPServerThatSaysTooMuch(t *testing.T) {
 
 // A server that will not encrypt says nothing of a password, though it says so in the words for one that it does not take.
 func TestLDAPServerThatWillNotEncrypt(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Read(make([]byte, 512))
-			_, _ = io.WriteString(c, "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x35\x04\x00\x04\x00") // unwillingToPerform
-			_, _ = io.Copy(io.Discard, c)
-			_ = c.Close()
-		}
-	}()
-	store, err := userdb.OpenLDAP("ldap://"+l.Addr().String(), ldapConfig(), nil)
+	store, err := userdb.OpenLDAP(serve(t, "tcp", func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 512))
+		_, _ = io.WriteString(c, "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x35\x04\x00\x04\x00") // unwillingToPerform
+		_, _ = io.Copy(io.Discard, c)
+	}), ldapConfig(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

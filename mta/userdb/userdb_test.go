@@ -76,6 +76,18 @@ func addr(t *testing.T, s string) mta.Address {
 	return a
 }
 
+// attempt is a login, and the address that it gives; "": none.
+type attempt struct{ login, password, want string }
+
+func wantLogins(t *testing.T, u directory.Users, attempts []attempt) {
+	t.Helper()
+	for _, a := range attempts {
+		if got, err := u.Authenticate(context.Background(), a.login, a.password); got != a.want || (a.want == "") != errors.Is(err, mta.ErrCredentials) {
+			t.Errorf("%s with %q: got %q, %v", a.login, a.password, got, err)
+		}
+	}
+}
+
 func usersOfADatabase(t *testing.T, s *mtatest.Postgres) {
 	ctx := context.Background()
 	o, c := &userdb.Opener{}, fresh(t, s, "users")
@@ -103,7 +115,7 @@ func usersOfADatabase(t *testing.T, s *mtatest.Postgres) {
 			t.Errorf("%s: got %s, want %s", q.address, got, q.want)
 		}
 	}
-	for _, q := range []struct{ login, password, want string }{
+	wantLogins(t, u, []attempt{
 		{"alice@here.test", "secret", "alice@here.test"},
 		{"ALICE@here.test", "secret", "alice@here.test"},
 		{"alice@here.test", "Secret", ""},
@@ -111,12 +123,7 @@ func usersOfADatabase(t *testing.T, s *mtatest.Postgres) {
 		{"dave@here.test", "", ""},
 		{"nobody@here.test", "secret", ""},
 		{"no address", "secret", ""},
-	} {
-		got, err := u.Authenticate(ctx, q.login, q.password)
-		if got != q.want || (err == nil) != (q.want != "") || err != nil && !errors.Is(err, mta.ErrCredentials) {
-			t.Errorf("%s with %q: got %q, %v", q.login, q.password, got, err)
-		}
-	}
+	})
 	aliases := userdb.Aliases(c, u)
 	for address, want := range map[string]string{"team@here.test": "[alice bob@here.test, x@far.test]", "empty@here.test": "[]", "alice@here.test": "[]"} {
 		if got, err := aliases.Alias(ctx, addr(t, address)); err != nil || fmt.Sprint(got) != want {
