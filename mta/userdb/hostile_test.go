@@ -20,7 +20,7 @@ import (
 func rowsThatAreHostile(t *testing.T, s *mtatest.Postgres) {
 	ctx, c, log := context.Background(), fresh(t, s, "hostile"), &mtatest.Log{}
 	for _, q := range []struct{ query, want string }{
-		{"SELECT repeat('x', 10000000) AS password WHERE $1 <> ''", "fault in the answer"},
+		{"SELECT repeat('x', 10000000) AS password WHERE $1 <> ''", "fault in the answer: for alice@here.test: "},
 		{"SELECT repeat('x', 100000) AS password WHERE $1 <> ''", "column password: longer than"},
 		{"SELECT '{PLAIN}x' AS password FROM generate_series(1, 1000000) WHERE $1 <> ''", "two rows"},
 		{"SELECT '{PLAIN}x' AS password, '{PLAIN}y' AS password WHERE $1 <> ''", "two columns password"},

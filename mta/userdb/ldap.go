@@ -217,6 +217,9 @@ func (s *directoryServer) search(ctx context.Context, filter string, attributes 
 		}
 		return err
 	})
+	if errors.Is(err, errLong) {
+		err = fmt.Errorf("%w, for %s", err, filter)
+	}
 	return found, err
 }
 

@@ -181,6 +181,9 @@ func (p *postgres) query(ctx context.Context, sql string, args []any, each func(
 		names, err = p.once(ctx, sql, args, each)
 	}
 	if ofData(err) {
+		if len(args) > 0 {
+			err = fmt.Errorf("for %s: %w", args[0], err)
+		}
 		return nil, fmt.Errorf("%w: %w", directory.ErrFault, err)
 	}
 	var refused *pgconn.ConnectError
