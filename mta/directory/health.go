@@ -23,6 +23,7 @@ type health struct {
 	mu         sync.Mutex // guards the rest
 	away       bool       // what the log was told last
 	unanswered int        // questions in a row
+	cause      error      // of the first of them: others may but say that it was away a moment ago
 	answered   time.Time  // when the last answer came
 	shut       error      // why nobody asks; nil: all do
 	wanted     time.Time  // when somebody last wanted to, while it was shut
@@ -53,6 +54,7 @@ func (h *health) heard(err error, away func(error), back func()) (probe bool) {
 	}
 	if !h.away {
 		away(err)
+		h.cause = err
 	}
 	h.away = true
 	h.unanswered++
@@ -60,7 +62,7 @@ func (h *health) heard(err error, away func(error), back func()) (probe bool) {
 	if h.shut != nil || h.unanswered < maxUnanswered || time.Since(h.answered) < queryTime {
 		return false
 	}
-	h.shut, h.wanted = fmt.Errorf("%d questions have had no answer, the last: %w", h.unanswered, err), time.Now()
+	h.shut, h.wanted = fmt.Errorf("%d questions have had no answer, the first: %w", h.unanswered, h.cause), time.Now()
 	probe, h.probing = !h.probing, true
 	return probe
 }
