@@ -35,6 +35,14 @@ func (a *asker) connect() (*control.Client, error) {
 	return control.NewClient(filepath.Join(cfg.Run, "queue", control.SocketName)), nil
 }
 
+// about reads the id of a message, and connects to ask about it.
+func (a *asker) about(arg string) (id mta.ID, c *control.Client, err error) {
+	if id, err = parseID(arg); err == nil {
+		c, err = a.connect()
+	}
+	return id, c, err
+}
+
 // asked gives an error of the other side its exit code.
 func asked(err error) error {
 	var refused *control.StatusError

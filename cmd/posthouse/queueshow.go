@@ -22,11 +22,7 @@ func newQueueShow() *cobra.Command {
 	a := newAsker(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "write a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := parseID(args[0])
-		if err != nil {
-			return err
-		}
-		c, err := a.connect()
+		id, c, err := a.about(args[0])
 		if err != nil {
 			return err
 		}
@@ -108,11 +104,7 @@ func newQueueCat() *cobra.Command {
 	}
 	a := newAsker(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := parseID(args[0])
-		if err != nil {
-			return err
-		}
-		c, err := a.connect()
+		id, c, err := a.about(args[0])
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// tableLine writes a line of a table, whose cells are apart by tabs.
+type tableLine func(form string, args ...any)
+
 // text shows an overview on one screen. What comes from elsewhere is made harmless.
 func (o *overview) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -24,21 +27,7 @@ func (o *overview) text(out io.Writer) error {
 		line("%s\t%s\t%s\t%s", d.Name, d.State, up, d.Why)
 	}
 	line("")
-	switch q := o.Queue; {
-	case !q.Known:
-		line("queue\tunknown\tqueue-runner has not told within the last minute")
-	case q.Messages == 0:
-		line("queue\tempty\t%s ago", span(o.At.Sub(q.Told)))
-	default:
-		var parts []string
-		for _, s := range slices.Sorted(maps.Keys(q.Status)) {
-			parts = append(parts, fmt.Sprintf("%d %s", q.Status[s], s))
-		}
-		line("queue\t%s\toldest %s\t%s", count(q.Messages, "message"), span(o.At.Sub(q.Oldest)), strings.Join(parts, ", "))
-	}
-	for _, d := range o.Queue.Dead {
-		line("dead\t%s", d)
-	}
+	o.Queue.show(line, o.At)
 	if o.Disk == nil {
 		line("spool\tunknown")
 	} else {
@@ -51,6 +40,33 @@ func (o *overview) text(out io.Writer) error {
 		line("rates\tunknown\tno daemon has an address in [metrics] that answers")
 	}
 	line("")
+	o.showCertificates(line)
+	o.showFilters(line)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return o.showErrors(out)
+}
+
+func (q *queueView) show(line tableLine, now time.Time) {
+	switch {
+	case !q.Known:
+		line("queue\tunknown\tqueue-runner has not told within the last minute")
+	case q.Messages == 0:
+		line("queue\tempty\t%s ago", span(now.Sub(q.Told)))
+	default:
+		var parts []string
+		for _, s := range slices.Sorted(maps.Keys(q.Status)) {
+			parts = append(parts, fmt.Sprintf("%d %s", q.Status[s], s))
+		}
+		line("queue\t%s\toldest %s\t%s", count(q.Messages, "message"), span(now.Sub(q.Oldest)), strings.Join(parts, ", "))
+	}
+	for _, d := range q.Dead {
+		line("dead\t%s", d)
+	}
+}
+
+func (o *overview) showCertificates(line tableLine) {
 	for _, c := range o.Certificates {
 		if c.Why != "" {
 			line("certificate\tunknown\t%s", c.Why)
@@ -62,6 +78,9 @@ func (o *overview) text(out io.Writer) error {
 		line("certificate\tnone")
 	}
 	o.renewal(line)
+}
+
+func (o *overview) showFilters(line tableLine) {
 	switch {
 	case !o.FiltersKnown:
 		line("filters\tunknown\tsmtpd does not answer")
@@ -71,9 +90,9 @@ func (o *overview) text(out io.Writer) error {
 	for _, f := range o.Filters {
 		line("filter %s\t%s\t%s\t%s", f.Name, f.State, count(f.Restarts, "restart"), f.Error)
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+}
+
+func (o *overview) showErrors(out io.Writer) error {
 	switch {
 	case o.ErrorsWhy != "":
 		fmt.Fprintf(out, "\nerrors: unknown: %s\n", printable(o.ErrorsWhy))
@@ -100,7 +119,7 @@ func printableTabs(s string) string {
 }
 
 // renewal shows what keeps certificates from being renewed.
-func (o *overview) renewal(line func(form string, args ...any)) {
+func (o *overview) renewal(line tableLine) {
 	if o.Renewal == nil {
 		return
 	}
