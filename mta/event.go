@@ -17,9 +17,6 @@ const (
 	AtMessage                    // the whole message is here
 )
 
-// Stages are all of them, in their order.
-func Stages() []Stage { return []Stage{AtConnect, AtHello, AtSender, AtRecipient, AtMessage} }
-
 func (s Stage) String() string {
 	switch s {
 	case AtConnect:

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // checkFiles looks at the files that the configuration names: whether they are there, and who can read what is secret.
@@ -84,20 +82,6 @@ func (r *reader) secretFile(n *node, key, path string) {
 	if st != nil && st.Mode().Perm()&0o007 != 0 {
 		r.fault(n, key, "%s is a secret that everybody can read (mode %04o); allowed: 0640 or 0600", path, st.Mode().Perm())
 	}
-}
-
-// ReadLogin reads a login file: one line, "user:password".
-func ReadLogin(path string) (user, password string, err error) {
-	text, err := readFile(path)
-	if err != nil {
-		return "", "", err
-	}
-	line, rest, _ := strings.Cut(text, "\n")
-	user, password, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
-	if !ok || user == "" || password == "" || strings.TrimSpace(rest) != "" {
-		return "", "", fmt.Errorf("%s: no login; allowed: one line, user:password", path)
-	}
-	return user, password, nil
 }
 
 // UsersNeeded says whether mail or logins of this host depend on the users file.

@@ -119,26 +119,6 @@ func TestFilesThatAreNone(t *testing.T) {
 	expect(t, err, "1 : too big; allowed: 1MB")
 }
 
-func TestReadLogin(t *testing.T) {
-	for _, c := range []struct{ text, user, password string }{
-		{"", "", ""},
-		{"bob", "", ""},
-		{":secret", "", ""},
-		{"bob:", "", ""},
-		{"bob:a\ncarol:b\n", "", ""},
-		{"bob:a:b ", "bob", "a:b "},
-		{"bob:secret\r\n\n", "bob", "secret"},
-	} {
-		user, password, err := ReadLogin(write(t, "login", c.text))
-		if user != c.user || password != c.password || (err == nil) != (c.user != "") {
-			t.Errorf("%q: got %q, %q, %v; want %q, %q", c.text, user, password, err, c.user, c.password)
-		}
-		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: the error tells the password: %v", c.text, err)
-		}
-	}
-}
-
 func TestFullName(t *testing.T) {
 	hosts := "127.0.0.1 localhost\n# 192.0.2.9 old.example box\n192.0.2.1 mail.example.org mail BOX # the host\n"
 	for name, want := range map[string]string{"box": "mail.example.org", "other": "other", "localhost": "localhost"} {
