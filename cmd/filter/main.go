@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,12 +56,7 @@ func main() {
 		os.Exit(run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if !ok {
-		var names []string
-		for n := range all {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s, milter-NAME\n", name, strings.Join(names, ", "))
+		fmt.Fprintf(os.Stderr, "filter: started as %q; a link to it has one of the names %s, milter-NAME\n", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 		os.Exit(exitUsage)
 	}
 	filters.Serve(f)

@@ -58,7 +58,7 @@ func (l *Log) SMTPFault(s SMTPSession, stage string, id mta.ID, err error) {
 	l.smtp(slog.LevelError, "fault", s, slog.String("stage", stage), slog.String("id", string(id)), slog.Any("err", err))
 }
 
-// SMTPLookupFailed (lookup-failed, warning): the resolver could not tell whether the sender's domain exists, and the client
+// SMTPLookupFailed (lookup-failed, warn): the resolver could not tell whether the sender's domain exists, and the client
 // was told to try again. Fields: session, client, helo, login, domain, err.
 func (l *Log) SMTPLookupFailed(s SMTPSession, domain string, err error) {
 	l.smtp(slog.LevelWarn, "lookup-failed", s, slog.String("domain", domain), slog.Any("err", err))
