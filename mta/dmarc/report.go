@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/message"
 )
 
 // Reporter says who reports.
@@ -171,12 +172,7 @@ func (o Reporter) Mail(day string, a *Aggregate, to string, now time.Time) ([]by
 	line("Content-Disposition: attachment;")
 	line(" filename=\"%s!%s!%d!%d!%s.xml.gz\"", o.Hostname, a.Domain, begin, end, id)
 	line("")
-	text := base64.StdEncoding.EncodeToString(z.Bytes())
-	for len(text) > 76 {
-		line("%s", text[:76])
-		text = text[76:]
-	}
-	line("%s", text)
+	b.Write(message.AppendBase64(b.AvailableBuffer(), z.Bytes()))
 	line("--=_%s--", id)
 	return b.Bytes(), nil
 }

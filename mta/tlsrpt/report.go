@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/message"
 )
 
 // report is the JSON of RFC 8460 4.4.
@@ -112,12 +113,7 @@ func (o Settings) mail(l *letter, to string, now time.Time) []byte {
 	line("Content-Disposition: attachment;")
 	line(" filename=\"%s\"", l.name)
 	line("")
-	text := base64.StdEncoding.EncodeToString(l.gzip)
-	for len(text) > 76 {
-		line("%s", text[:76])
-		text = text[76:]
-	}
-	line("%s", text)
+	b.Write(message.AppendBase64(b.AvailableBuffer(), l.gzip))
 	line("--%s--", boundary)
 	return b.Bytes()
 }
