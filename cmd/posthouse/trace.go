@@ -25,7 +25,7 @@ func newTrace() *cobra.Command {
 		Short: "Tell the life of a message, or of all that an address sent or was sent, from the log",
 		Args:  cobra.ExactArgs(1),
 	}
-	since := cmd.Flags().String("since", "", "what was logged since `TIME`: 2h, 3d, 2026-11-28, \"2026-11-28 10:00\"")
+	since := cmd.Flags().String("since", "", "what was logged since `TIME`: 2h, 3d, yesterday, 2026-11-28, \"2026-11-28 10:00\"")
 	logs := cmd.Flags().StringArray("log", nil, "read `FILE` (text, JSON, .gz), - for standard input, or a journal's folder; may be given again; without it the journal")
 	asJSON := cmd.Flags().Bool("json", false, "as JSON, one object an event")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -54,6 +54,13 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	if d, err := config.ParseDuration(s); err == nil {
 		return now.Add(-d), nil
 	}
+	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	switch s { // as journalctl has them
+	case "today":
+		return day, nil
+	case "yesterday":
+		return day.AddDate(0, 0, -1), nil
+	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
@@ -62,7 +69,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time; allowed: 30m, 2h, 3d, 2026-11-28, \"2026-11-28 10:00\"", s)
+	return time.Time{}, fmt.Errorf("%q is no time; allowed: 30m, 2h, 3d, today, yesterday, 2026-11-28, \"2026-11-28 10:00\"", s)
 }
 
 // tracer knows what is looked for. A message's reports and forwards have ids that begin with its own, so that a family

@@ -134,7 +134,7 @@ func TestTraceSaysWhatItCannotSee(t *testing.T) {
 		{[]string{"x@y.test", "--log", path}, 66, "", "nothing in"},
 		{[]string{"x@y.test", "--log", path + ".none"}, exitIO, "", "no such file"},
 		{[]string{"nonsense", "--log", path}, 64, "", "neither an address nor"},
-		{[]string{"x@y.test", "--since", "yesterday"}, 64, "", "--since"},
+		{[]string{"x@y.test", "--since", "last week"}, 64, "", "--since"},
 		{[]string{string(old), "--log", path, "--since", "0"}, 66, "", "nothing in"},
 	} {
 		code, out, errOut := trace(t, "", c.args...)
@@ -146,6 +146,28 @@ func TestTraceSaysWhatItCannotSee(t *testing.T) {
 
 // TestTraceAsksTheJournalForTheFamily has a journalctl of its own, which shows how it was called and answers as the real
 // one does.
+func TestTraceTakesTimesAsTheyAreSaid(t *testing.T) {
+	now := time.Date(2026, 3, 1, 13, 30, 0, 0, time.Local)
+	for s, want := range map[string]time.Time{
+		"":                     {},
+		"2h":                   now.Add(-2 * time.Hour),
+		"today":                time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local),
+		"yesterday":            time.Date(2026, 2, 28, 0, 0, 0, 0, time.Local),
+		"2026-02-03":           time.Date(2026, 2, 3, 0, 0, 0, 0, time.Local),
+		"2026-02-03 10:00":     time.Date(2026, 2, 3, 10, 0, 0, 0, time.Local),
+		"2026-02-03T10:00:00Z": time.Date(2026, 2, 3, 10, 0, 0, 0, time.UTC),
+	} {
+		if got, err := parseSince(s, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q: got %v, %v, want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"tomorrow", "Yesterday ", "2026-02-30", "10:00", "-"} {
+		if got, err := parseSince(s, now); err == nil {
+			t.Errorf("%q: got %v, want a fault", s, got)
+		}
+	}
+}
+
 func TestTraceAsksTheJournalForTheFamily(t *testing.T) {
 	dir := t.TempDir()
 	id := mta.NewID(time.Now())
