@@ -51,7 +51,7 @@ func newFilterList() *cobra.Command {
 		}
 		b, err := askSMTPD(filepath.Join(cfg.Run, "smtpd", "control.sock"))
 		if err != nil {
-			return &codedError{exitUnavailable, fmt.Errorf("smtpd does not answer: %w", err)}
+			return &codedError{exitUnavailable, fmt.Errorf("smtpd does not answer: is it running? %w", err)}
 		}
 		if *asJSON {
 			_, err = cmd.OutOrStdout().Write(b)

@@ -34,7 +34,7 @@ func newFilterEnable() *cobra.Command {
 		}
 		program := filepath.Join(cfg.Filters.Directory, name)
 		if st, err := os.Stat(program); err != nil {
-			return &codedError{exitNoInput, fmt.Errorf("there is no filter %s: %w", name, err)}
+			return &codedError{exitNoInput, fmt.Errorf("there is no filter %s in %s, which has %s: %w", name, cfg.Filters.Directory, programsIn(cfg.Filters.Directory), err)}
 		} else if !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
 			return &codedError{exitNoInput, fmt.Errorf("%s is no program", program)}
 		}
@@ -80,4 +80,17 @@ func rewriteEnabled(cmd *cobra.Command, file string, text []byte, err error) err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is rewritten; smtpd takes it up when it reads its configuration again: systemctl reload posthouse-smtpd\n", file)
 	return coded(err)
+}
+
+// programsIn lists the filters that could be enabled.
+func programsIn(dir string) string {
+	all, err := os.ReadDir(dir)
+	if err != nil || len(all) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, e := range all {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, ", ")
 }

@@ -62,6 +62,15 @@ func asked(err error) error {
 	return coded(err)
 }
 
+// askedFor is asked where it was about one message.
+func askedFor(id mta.ID, err error) error {
+	var refused *control.StatusError
+	if errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+		return &codedError{exitNoInput, fmt.Errorf("%s: %w; posthouse trace %[1]s tells what became of it", id, err)}
+	}
+	return asked(err)
+}
+
 // filterFlags are the flags that say which messages are meant.
 type filterFlags struct {
 	control.Filter

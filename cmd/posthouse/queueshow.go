@@ -29,7 +29,7 @@ func newQueueShow() *cobra.Command {
 		defer c.Close()
 		d, err := c.Show(cmd.Context(), id)
 		if err != nil {
-			return asked(err)
+			return askedFor(id, err)
 		}
 		if *asJSON {
 			e := json.NewEncoder(cmd.OutOrStdout())
@@ -110,7 +110,7 @@ func newQueueCat() *cobra.Command {
 		}
 		defer c.Close()
 		out := bufio.NewWriter(cmd.OutOrStdout())
-		return asked(errors.Join(c.Content(cmd.Context(), id, out), out.Flush()))
+		return askedFor(id, errors.Join(c.Content(cmd.Context(), id, out), out.Flush()))
 	}
 	return cmd
 }

@@ -215,7 +215,7 @@ func (s *setup) system() error {
 	case s.path != config.DefaultPath:
 		return nil
 	case os.Geteuid() != 0:
-		return &codedError{exitNoPerm, errors.New("setup makes files for several users: run it as root")}
+		return &codedError{exitNoPerm, errors.New("setup makes files for several users")}
 	}
 	return usersThere()
 }

@@ -119,7 +119,11 @@ func (j *journal) read(ctx context.Context, matches []string, do func(*record) e
 		return err
 	case werr != nil:
 		if text := strings.TrimSpace(said.String()); text != "" {
-			return fmt.Errorf("journalctl: %s", printable(text))
+			err := fmt.Errorf("journalctl: %s", printable(text))
+			if strings.Contains(text, "insufficient permissions") {
+				return &codedError{exitNoPerm, err}
+			}
+			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err

@@ -51,9 +51,9 @@ func coded(err error) error {
 	case errors.As(err, &problems):
 		code = exitConfig
 	case errors.Is(err, directory.ErrUnknown):
-		code = exitNoUser
+		code, err = exitNoUser, fmt.Errorf("%w; posthouse user list shows all", err)
 	case errors.Is(err, directory.ErrExists):
-		code = exitCantMake
+		code, err = exitCantMake, fmt.Errorf("%w; posthouse user passwd gives another password", err)
 	case errors.Is(err, directory.ErrNotListed):
 		code, err = exitConfig, fmt.Errorf("no query says who all the users are; set list beside the others in [users.*]: %w", err)
 	case errors.Is(err, directory.ErrBusy), errors.Is(err, directory.ErrAway):
@@ -202,12 +202,12 @@ func absent(l *directory.Lines, a mta.Address) error {
 func (u *users) newAddress(s string) (mta.Address, error) {
 	a, err := mta.ParseAddress(s)
 	if err != nil {
-		return a, fmt.Errorf("%q: %w", s, err)
+		return a, fmt.Errorf("%q: %w; it is as in alice@example.org", s, err)
 	}
 	d := u.domain(a.Domain)
 	switch {
 	case d == nil:
-		return a, fmt.Errorf("%s: the configuration has no domain %s; add [domains.\"%s\"] first", a, a.Domain, a.Domain)
+		return a, fmt.Errorf("%s: the configuration has no domain %s; posthouse setup %[2]s adds it", a, a.Domain)
 	case d.AliasOf != "":
 		return a, fmt.Errorf("%s: %s is an alias of %s; add %s@%s", a, d.Name, d.AliasOf, a.Local, d.AliasOf)
 	case d.Mailboxes == "system":

@@ -146,9 +146,9 @@ func TestUserCommandsSayWhatIsWrongAndEndWithItsStatus(t *testing.T) {
 		code int
 		want string
 	}{
-		{"", []string{"add", "bob@example.org"}, 73, "bob@example.org: user exists already"},
+		{"", []string{"add", "bob@example.org"}, 73, "bob@example.org: user exists already; posthouse user passwd gives another password"},
 		{"x", []string{"add", "BOB@example.org"}, 73, "exists already"},
-		{"x", []string{"add", "a@example.net"}, 73, `no domain example.net; add [domains."example.net"] first`},
+		{"x", []string{"add", "a@example.net"}, 73, "no domain example.net; posthouse setup example.net adds it"},
 		{"x", []string{"add", "a@example.com"}, 73, "example.com is an alias of example.org; add a@example.org"},
 		{"x", []string{"add", "alice"}, 73, "bad address: no domain"},
 		{"x", []string{"add", `"a/b"@example.org`}, 73, "address cannot name a mailbox"},
@@ -161,7 +161,7 @@ func TestUserCommandsSayWhatIsWrongAndEndWithItsStatus(t *testing.T) {
 		{"a b", []string{"add", "a@example.org", "--scheme", "plain"}, 65, "use another scheme"},
 		{"a", []string{"add", "a@example.org", "--scheme", "md5"}, 64, `unknown scheme "md5"; allowed: argon2id, bcrypt`},
 		{"a", []string{"add", "a@example.org", "--scheme", "scram-sha-256", "--no-scram"}, 64, "nothing is left to store"},
-		{"a", []string{"passwd", "a@example.org"}, 67, "a@example.org: no such user"},
+		{"a", []string{"passwd", "a@example.org"}, 67, "a@example.org: no such user; posthouse user list shows all"},
 		{"", []string{"remove", "a@example.net"}, 67, "a@example.net: no such user"},
 		{"", []string{"remove", "not an address"}, 67, "bad address"},
 		{"", nil, 64, "no command given"},
