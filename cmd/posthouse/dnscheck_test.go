@@ -311,8 +311,17 @@ func TestWhatIsPublishedAndWrong(t *testing.T) {
 		"eleven after us":        {func(t *testing.T, w *world) { included(t, w); spf("v=spf1 ip4:192.0.2.1"+lookups[6:]+" -all")(t, w) }, "spf", levelWarning, "more than 10 questions", "take out"},
 		"an included of nothing": {spf("v=spf1 mx include:none.test -all"), "spf", levelWarning, "none.test, which it names, has no record", "none.test"},
 		"an SPF that goes round": {spf("v=spf1 include:example.test -all"), "spf", levelFault, "more than 10 terms", `"v=spf1 ip4:192.0.2.1 `},
-		"no SPF of the host":     {at("mail.example.test", "mail.example.test. IN A 192.0.2.1"), "spf", levelWarning, "may send by this name", `mail.example.test. IN TXT "v=spf1 a -all"`},
-		"the host may not send":  {at("mail.example.test", "mail.example.test. IN A 192.0.2.1", `mail.example.test. IN TXT "v=spf1 -all"`), "spf", levelFault, "does not allow 192.0.2.1, from which this host sends reports", `mail.example.test. IN TXT "v=spf1 a -all"`},
+		"no SPF, no address": {func(t *testing.T, w *world) {
+			w.replace(t, "mail.example.test")
+			spf()(t, w)
+			w.own, w.leaves = nil, nil
+		}, "spf", levelFault, "no record that can be read", txt},
+		"SPF, no address": {func(t *testing.T, w *world) {
+			w.replace(t, "mail.example.test")
+			w.own, w.leaves = nil, nil
+		}, "spf", levelWarning, "from which addresses this host sends is not known", ""},
+		"no SPF of the host":    {at("mail.example.test", "mail.example.test. IN A 192.0.2.1"), "spf", levelWarning, "may send by this name", `mail.example.test. IN TXT "v=spf1 a -all"`},
+		"the host may not send": {at("mail.example.test", "mail.example.test. IN A 192.0.2.1", `mail.example.test. IN TXT "v=spf1 -all"`), "spf", levelFault, "does not allow 192.0.2.1, from which this host sends reports", `mail.example.test. IN TXT "v=spf1 a -all"`},
 
 		"no key":                {at(selector), "dkim", levelFault, "DNS has no record", selector + `. IN TXT "v=DKIM1; k=rsa; p=`},
 		"another key":           {key(func(r string) string { return r[:len(r)-8] + "AAAAAAAA" }), "dkim", levelFault, "another key", selector + `. IN TXT "v=DKIM1; k=rsa; p=`},

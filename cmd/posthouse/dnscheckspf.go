@@ -49,6 +49,13 @@ func (k *dnsCheck) spf(ctx context.Context, z *zone, l *findings) {
 		return
 	}
 	u := spf.Cost(ctx, k.r, z.domain)
+	if len(k.senders()) == 0 { // no result has told of it
+		if slices.Contains(u.Lost, z.domain) {
+			l.add("spf", levelFault, z.domain, fix, "no record that can be read: nothing says who may send for it")
+			return
+		}
+		l.add("spf", levelWarning, z.domain, "", "from which addresses this host sends is not known, so nor is whether it allows them")
+	}
 	if u.Terms > spf.MaxTerms {
 		l.add("spf", levelWarning, z.domain, "take out what is no longer needed, or write addresses (ip4:, ip6:) instead of names",
 			"it needs more than %d questions: all others that it names get an error instead of an answer", spf.MaxTerms)
