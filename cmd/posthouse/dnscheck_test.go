@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -158,6 +159,7 @@ func (w *world) check(t *testing.T) (code int, worst map[string]string, all []fi
 	web := ""
 	if w.web != nil {
 		srv := httptest.NewUnstartedServer(w.web)
+		srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 		srv.TLS = w.certs.Server()
 		srv.StartTLS()
 		defer srv.Close()
