@@ -19,6 +19,8 @@ func (s *session) rcpt(args string) mta.Reply {
 		}
 		s.o.Log.SMTPRejected(s.who(), "rcpt", "", sender, to, r)
 		s.slow(r)
+		// Who hands over what others have sent has to hear of each; an end of the session would have the good ones wait.
+		s.spared = r.Code >= 550 && !s.stranger()
 	}
 	return r
 }

@@ -68,3 +68,54 @@ EOF
 		}
 	}
 }
+
+// A host of ours, or a user, names many who are not there: the session goes on for the others. Bad commands count as ever.
+func TestRefusedRecipientsEndTheSessionOfStrangersAlone(t *testing.T) {
+	for _, c := range []struct {
+		role    string
+		trusted string
+		ends    bool
+	}{
+		{mta.RoleMX, "192.0.2.0/24", true}, {mta.RoleMX, "127.0.0.0/8", false}, {mta.RoleLMTP, "127.0.0.0/8", false},
+	} {
+		q, log := &queue{}, &lines{}
+		o := options(q, log)
+		o.MaxErrors, o.Trusted = 3, []netip.Prefix{netip.MustParsePrefix(c.trusted)}
+		nc := dial(t, serve(t, o, smtpd.Listener{Role: c.role}, log))
+		hello, end := "EHLO", `
+S: 421 4.7.0 .*
+EOF
+`
+		if c.role == mta.RoleLMTP {
+			hello = "LHLO"
+		}
+		if !c.ends {
+			end = `
+C: RCPT TO:<nobody@here.test>
+C: RCPT TO:<alice@here.test>
+S: 550 5.1.1 .*
+S: 250 2.1.5 OK
+C: RCPT TO:alice@here.test
+C: RCPT TO:<>
+C: NONSENSE
+S: 501 .*
+S: 501 .*
+S: 500 .*
+S: 421 4.7.0 .*
+EOF
+`
+		}
+		mtatest.Dialogue(t, nc, `
+S: 220 .*
+C: `+hello+` front.test
+L: 250 ENHANCEDSTATUSCODES
+C: MAIL FROM:<a@away.test>
+C: RCPT TO:<nobody@here.test>
+C: RCPT TO:<nobody@here.test>
+C: RCPT TO:<nobody@here.test>
+S: 250 .*
+S: 550 5.1.1 .*
+S: 550 5.1.1 .*
+S: 550 5.1.1 .*`+end, nil)
+	}
+}

@@ -45,6 +45,7 @@ type session struct {
 	filters FilterSession // nil: none
 	maxSize int64         // of a message
 	errs    int           // commands refused for good
+	spared  bool          // the refusal of this command does not count
 	more    int           // how often the next reply is to be repeated; LMTP
 	end     bool          // the session ends behind this reply
 	reason  string        // why, for the log; "" = QUIT
@@ -222,9 +223,10 @@ func (s *session) command() {
 	for ; s.more > 0; s.more-- {
 		s.write(r)
 	}
-	if r.Permanent() {
+	if r.Permanent() && !s.spared {
 		s.refused()
 	}
+	s.spared = false
 }
 
 // refused counts against max_errors.
