@@ -68,7 +68,7 @@ func (s *schedule) accept(m *spool.Message, o *order) error {
 // reopen lets a dead site be tried now: the operator wants it.
 func (s *schedule) reopen(x *site, now time.Time) {
 	if x.closed(now) {
-		x.until = now
+		x.former, x.until = x.until, now
 		s.graves.bury(x)
 	}
 }

@@ -113,6 +113,40 @@ func TestRetryWakesADeadSite(t *testing.T) {
 	})
 }
 
+// What an operator has tried before its time and fails is left alone for no longer than before, and is no news.
+func TestRetriesOfADeadSiteDoNotKeepItDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		down := true
+		w.remote.down = func(runner.Transaction) bool { return down }
+		w.begin()
+		var ids []mta.ID
+		for i := range 20 {
+			ids = append(ids, w.send("s@away.test", fmt.Sprintf("a%d@far.test", i)))
+		}
+		w.until("all put off", time.Minute, func() bool { return len(w.log.named("deferred")) == len(ids) })
+		synctest.Wait()
+		due, tries := w.state(ids[0]).Due, w.remote.count("far.test")
+		for _, id := range ids {
+			if err := w.change(id, control.Change{Op: control.Retry}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		w.until("tried", time.Minute, func() bool { return w.remote.count("far.test") >= tries+len(ids) })
+		synctest.Wait()
+		if n := len(w.log.named("dead")); n != 1 {
+			t.Errorf("%d lines of its death, want one", n)
+		}
+		if st := w.state(ids[0]); st.Site != "far.test" || !st.Due.Equal(due) {
+			t.Errorf("got %+v, want one that waits until %v as before", st, due)
+		}
+		down = false
+		w.until("idle", 2*time.Minute, w.idle)
+		w.close()
+	})
+}
+
 func TestRetryTriesADeadSiteForAMessageThatWaitsForItsOwnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -39,6 +39,7 @@ type site struct {
 	dead     bool
 	deaths   int         // in a row
 	until    time.Time   // when a dead one is tried again
+	former   time.Time   // what until was before an operator wanted a try; zero: nobody did
 	reason   mta.Outcome // of the last failure
 	index    int         // in schedule.graves, -1 = not there
 
@@ -83,11 +84,12 @@ func (x *site) success(now time.Time, most int) (revived bool) {
 		x.window.restart()
 	}
 	x.window.grow(most)
-	x.proven, x.failures, x.deaths, x.dead = now, 0, 0, false
+	x.proven, x.failures, x.deaths, x.dead, x.former = now, 0, 0, false, time.Time{}
 	return revived
 }
 
-// failure notes that one did not; seen is what rounds was when it began, died says that the site is dead now. What had
+// failure notes that one did not; seen is what rounds was when it began, died says that the site is dead now, and deaths whether that
+// is new. What had
 // begun before another one failed says nothing new. The clock cannot tell that: a connection may be refused in no time.
 func (x *site) failure(now time.Time, seen int, reason mta.Outcome) (died bool) {
 	if x.failures > 0 && seen != x.rounds {
@@ -101,6 +103,11 @@ func (x *site) failure(now time.Time, seen int, reason mta.Outcome) (died bool) 
 		return false
 	}
 	x.dead = true
+	if x.former.After(now) { // a try before its time says nothing new
+		x.until, x.former = x.former, time.Time{}
+		return true
+	}
+	x.former = time.Time{}
 	back := lastBack
 	if x.deaths < 10 {
 		back = min(lastBack, firstBack<<x.deaths)

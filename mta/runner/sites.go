@@ -124,11 +124,14 @@ func (e transacted) concluded(s *schedule, now time.Time) (over bool) {
 		}
 		return true
 	}
+	deaths := x.deaths
 	died := x.failure(now, e.seen, *e.down)
 	if died {
 		s.graves.bury(x)
-		s.set.Metrics.deaths.Inc()
-		s.log.QueueSiteDead(x.name, *e.down, x.until, x.queued+x.holds)
+		if x.deaths > deaths {
+			s.set.Metrics.deaths.Inc()
+			s.log.QueueSiteDead(x.name, *e.down, x.until, x.queued+x.holds)
+		}
 		for _, w := range x.empty() {
 			s.countQueued(-1)
 			s.place(w, now)
