@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -124,7 +123,7 @@ func usersNamed(cfg *config.Config, users []directory.User, named []string) ([]d
 		a = canonical(cfg, a)
 		found := false
 		for _, u := range users {
-			if x := canonical(cfg, u.Address); x.Domain == a.Domain && strings.EqualFold(x.Local, a.Local) {
+			if directory.Same(canonical(cfg, u.Address), a) {
 				picked, found = append(picked, u), true
 				break
 			}
