@@ -376,6 +376,10 @@ func TestDistanceOfKeys(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	c, err := Read(write(t, "posthouse.toml", `hostname = "box"
+[mailboxes]
+system_accounts = "nss"
+[domains."a.example"]
+mailboxes = "system"
 [domains."b.example"]
 mailboxes = "relay"
 recipients = "any"
@@ -393,7 +397,7 @@ role = "submission"
 		t.Fatal(err)
 	}
 	text := strings.Join(c.Warnings(), "\n")
-	for _, part := range []string{"hostname box has no domain", "b.example takes all recipients", "127.0.0.0/8", "no tls.certificate", ":465 stays closed", ":587 has role submission and no TLS"} {
+	for _, part := range []string{"hostname box has no domain", "who is not in /etc/shadow gets mail and cannot log in", "b.example takes all recipients", "127.0.0.0/8", "no tls.certificate", ":465 stays closed", ":587 has role submission and no TLS"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("got warnings\n%s\nwant one with %q", text, part)
 		}

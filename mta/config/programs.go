@@ -48,6 +48,9 @@ func (r *reader) checkCheckpassword() {
 	if n := r.root.get("users", "driver"); r.cfg.Users.Driver == "checkpassword" && len(command) == 0 {
 		r.fault(n, "users.driver", "\"checkpassword\" without %s; allowed: with the path of a program there", key)
 	}
+	if m := r.cfg.Mailboxes; m.SystemAccounts == "nss" && m.SystemPasswords == "shadow" && len(r.cfg.SystemDomains()) > 0 {
+		r.warn(`mailboxes.system_accounts is "nss" and system_passwords "shadow": who is not in /etc/shadow gets mail and cannot log in; "checkpassword" asks PAM`)
+	}
 	if n := r.root.get("mailboxes", "system_passwords"); r.cfg.Mailboxes.SystemPasswords == "checkpassword" && len(command) == 0 {
 		r.fault(n, "mailboxes.system_passwords", "\"checkpassword\" without %s; allowed: with the path of a program there", key)
 	}
