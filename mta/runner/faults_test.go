@@ -26,6 +26,7 @@ func TestDisksThatFailLoseNothingAndDeliverNothingTwice(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.router.aliases["list@here.test"] = []string{"alice@here.test", "y@far.test"}
+				w.router.gone["gone@here.test"] = true
 				var n atomic.Int32
 				w.remote.do = func(ctx context.Context, t runner.Transaction) []mta.Outcome {
 					if n.Add(1)%2 == 1 {
@@ -36,9 +37,6 @@ func TestDisksThatFailLoseNothingAndDeliverNothingTwice(t *testing.T) {
 				w.begin()
 				defer w.close()
 				w.send("alice@here.test", "bob@here.test", "x@far.test", "list@here.test", "gone@here.test")
-				w.router.mu.Lock()
-				w.router.gone["gone@here.test"] = true
-				w.router.mu.Unlock()
 				bad(w.faults)
 				time.Sleep(10 * time.Minute)
 				w.faults.set(nil, nil)
