@@ -37,20 +37,23 @@ func (m Machine) Lookup(ctx context.Context, a mta.Address) (User, error) {
 	return m.Users.Lookup(ctx, a)
 }
 
-// account finds the account that a local part names, as it is written or in lower case (passwd(5)).
+// account finds the account that a local part names, as it is written or in lower case (passwd(5)). The name service is asked
+// for neither before the files have been looked at for both: who is in them does not wait for it, however the name is written.
 func (m Machine) account(ctx context.Context, a mta.Address) (User, error) {
-	names := []string{a.Local, mta.LowerASCII(a.Local)}
-	for _, name := range slices.Compact(names) {
-		u, err := m.From.Lookup(ctx, name)
-		switch {
-		case errors.Is(err, accounts.ErrUnknown):
-			continue
-		case err != nil:
-			return User{}, fmt.Errorf("look up user %s: %w", name, err)
-		case !u.IsPerson(m.MinUID):
-			return User{}, ErrUnknown
+	names := slices.Compact([]string{a.Local, mta.LowerASCII(a.Local)})
+	for _, from := range []*accounts.Source{nil, m.From} {
+		for _, name := range names {
+			u, err := from.Lookup(ctx, name)
+			switch {
+			case errors.Is(err, accounts.ErrUnknown):
+				continue
+			case err != nil:
+				return User{}, fmt.Errorf("look up user %s: %w", name, err)
+			case !u.IsPerson(m.MinUID):
+				return User{}, ErrUnknown
+			}
+			return User{Address: mta.Address{Local: u.Name, Domain: a.Domain}, System: u.Name}, nil
 		}
-		return User{Address: mta.Address{Local: u.Name, Domain: a.Domain}, System: u.Name}, nil
 	}
 	return User{}, ErrUnknown
 }

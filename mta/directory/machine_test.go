@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
@@ -42,6 +43,21 @@ func TestAccountsOfTheMachineAreUsers(t *testing.T) {
 	m.MinUID = 1000
 	if u, err := m.Lookup(t.Context(), address(t, "daemon@unix.test")); !errors.Is(err, directory.ErrUnknown) {
 		t.Errorf("below system_min_uid: got %+v, %v; want nobody", u, err)
+	}
+}
+
+// A name service that does not answer holds up nobody who is in the files, however the name is written.
+func TestAccountsOfTheFilesNeedNoNameService(t *testing.T) {
+	m := machine(t, nil)
+	m.From = accounts.New(true)
+	m.From.Program = "/bin/false"
+	for _, to := range []string{"daemon@unix.test", "Daemon@unix.test"} {
+		if u, err := m.Lookup(t.Context(), address(t, to)); err != nil || u.System != "daemon" {
+			t.Errorf("%s: got %+v, %v; want the account daemon", to, u, err)
+		}
+	}
+	if u, err := m.Lookup(t.Context(), address(t, "no-such-user@unix.test")); err == nil || errors.Is(err, directory.ErrUnknown) {
+		t.Errorf("somebody else: got %+v, %v; want to hear of the name service", u, err)
 	}
 }
 
