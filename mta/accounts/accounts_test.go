@@ -110,6 +110,27 @@ func TestANameServiceThatHangs(t *testing.T) {
 	}
 }
 
+// Who waits for a turn in vain, or does not wait for the answer, says nothing of the name service.
+func TestANameServiceThatIsSlow(t *testing.T) {
+	s, _ := getent(t, `sleep 1000`)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lookup(ctx, "nss-a"); !errors.Is(err, context.DeadlineExceeded) || !s.away.IsZero() {
+		t.Errorf("who waits no longer: got %v, away %v", err, s.away)
+	}
+	s, asked := getent(t, `echo 'nss-a:x:7:7::/:/bin/sh'`)
+	s.timeout = 20 * time.Millisecond
+	for range maxTurns {
+		s.turns <- struct{}{}
+	}
+	if _, err := s.Lookup(t.Context(), "nss-a"); !errors.Is(err, errBusy) || !s.away.IsZero() {
+		t.Errorf("without a turn: got %v, away %v", err, s.away)
+	}
+	if got := asked(); len(got) != 1 || got[0] != "" {
+		t.Errorf("asked for %q", got)
+	}
+}
+
 // getent says of a service that was stopped what it says of a name that nobody has.
 func TestANameServiceThatIsStopped(t *testing.T) {
 	dir := t.TempDir()

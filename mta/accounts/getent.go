@@ -23,6 +23,7 @@ const maxOutput = 1 << 20
 
 var (
 	errAway = errors.New("the name service did not answer a moment ago; see what nsswitch.conf names")
+	errBusy = errors.New("there were more questions for the name service than it answers")
 	errLost = errors.New("the name service does not know an account that it knew before: it is away, or has lost it")
 )
 
@@ -53,7 +54,7 @@ func (s *Source) known(ctx context.Context, name string) (string, error) {
 
 // ask is run with its cache, its turns and its pause.
 func (s *Source) ask(ctx context.Context, database, key string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	bound, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	now, query := time.Now(), database+" "+key
 	s.mu.Lock()
@@ -74,10 +75,12 @@ func (s *Source) ask(ctx context.Context, database, key string) (string, error) 
 	case away:
 		return "", errAway
 	}
-	text, err := s.await(ctx, database, key)
+	text, err := s.await(bound, database, key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case err != nil && ctx.Err() != nil: // who asked waits no longer: it says nothing of the name service
+		return "", ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		s.away = time.Now().Add(s.pause)
 		return "", fmt.Errorf("%s %s: the name service has not answered for %v", s.Program, query, s.timeout)
@@ -94,8 +97,8 @@ func (s *Source) ask(ctx context.Context, database, key string) (string, error) 
 func (s *Source) await(ctx context.Context, database, key string) (text string, err error) {
 	select {
 	case s.turns <- struct{}{}:
-	case <-ctx.Done():
-		return "", ctx.Err()
+	case <-ctx.Done(): // those whose turn it is find out whether it answers
+		return "", errBusy
 	}
 	done := make(chan struct{})
 	var said string
