@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
 
 // byNSS has as-user ask the name service too.
@@ -73,5 +77,21 @@ func TestANameServiceThatHangsHoldsUpItsOwnUsersAlone(t *testing.T) {
 	cancel()
 	if err := <-asked; err == nil || errors.Is(err, asuser.ErrRefused) {
 		t.Errorf("erin: got %v, want her to wait", err)
+	}
+}
+
+// TestNobodyHasATurnWhileTheNameServiceIsAsked: all turns are taken, and who is not in the files hears of the name service all
+// the same. Were it the other way round, those who wait for the name service would keep the passwords of others from a check.
+func TestNobodyHasATurnWhileTheNameServiceIsAsked(t *testing.T) {
+	s := newServer(maillog.New(slog.DiscardHandler))
+	for range cap(s.checks) {
+		s.checks <- struct{}{}
+	}
+	set := &settings{cfg: &config.Config{}, from: accounts.New(true)}
+	set.from.Program = "/bin/false"
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.checkPassword(ctx, set, "erin", password); err == nil || !strings.Contains(err.Error(), "/bin/false") {
+		t.Errorf("got %v, want to hear of the name service", err)
 	}
 }
