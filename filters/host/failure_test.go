@@ -238,22 +238,22 @@ func TestFiltersThatAreKilledAllTheTimeLoseNothing(t *testing.T) {
 	var work sync.WaitGroup
 	var mu sync.Mutex
 	counts := map[string]int{}
-	goOn := func() bool {
+	until := func(what string) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		now := time.Now()
-		return now.Before(end) || now.Before(late) && (counts["0"] == 0 || counts["3"] == 0)
+		return now.Before(end) || now.Before(late) && counts[what] == 0
 	}
 	s.kill() // once at least, however slow the machine is
 	work.Go(func() {
-		for time.Now().Before(end) {
+		for until("3") {
 			s.kill()
 			time.Sleep(200 * time.Millisecond)
 		}
 	})
 	for range 8 {
 		work.Go(func() {
-			for goOn() {
+			for until("0") || until("3") {
 				r := s.judge(do("one top a", "two bottom b"))
 				what := fmt.Sprint(r.Action)
 				if r.Action == mta.GoOn && (!strings.HasPrefix(r.rendered, "X-Top: a\r\n") || !strings.Contains(r.rendered, "X-Bottom: b\r\n")) {
@@ -286,8 +286,10 @@ func TestWhatAFilterHasStartedEndsWithIt(t *testing.T) {
 		b, err := os.ReadFile(child)
 		return err == nil && strings.HasPrefix(string(b), "/bin/sleep\x00300\x00")
 	}
-	if !alive() {
-		t.Fatal("the filter's child does not run")
+	for end := time.Now().Add(patience); !alive(); time.Sleep(10 * time.Millisecond) { // its arguments come last in its exec
+		if time.Now().After(end) {
+			t.Fatal("the filter's child does not run")
+		}
 	}
 	s.kill()
 	for end := time.Now().Add(patience); alive(); time.Sleep(10 * time.Millisecond) {

@@ -111,6 +111,7 @@ func TestUnderAServiceManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	hears("STOPPING=1")
+	go func() { _, _ = io.Copy(io.Discard, notify) }() // its watchdog goes on, and waits where the socket is full
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the process ended with %v\n%s", err, &log)
 	}

@@ -1,5 +1,16 @@
 package guard
 
+import (
+	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/maillog"
+)
+
+// OpenSharedFor is OpenShared with another time for each question: a machine may be so busy that a good store needs long.
+func OpenSharedFor(url string, each time.Duration, log *maillog.Log, now func() time.Time) (*Shared, error) {
+	return openShared(url, each, log, now)
+}
+
 // Clients returns how many clients are remembered.
 func (c *Conns) Clients() int {
 	c.mu.Lock()

@@ -39,7 +39,11 @@ type Shared struct {
 // OpenShared takes the URL of shared.redis_url_file, which no error shows: it may hold a password. It connects to nothing yet. now is
 // the clock of the rests, nil = time.Now.
 func OpenShared(url string, log *maillog.Log, now func() time.Time) (*Shared, error) {
-	db, err := redis.Open(url, askTime)
+	return openShared(url, askTime, log, now)
+}
+
+func openShared(url string, each time.Duration, log *maillog.Log, now func() time.Time) (*Shared, error) {
+	db, err := redis.Open(url, each)
 	if err != nil {
 		return nil, err
 	}

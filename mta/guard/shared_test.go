@@ -21,6 +21,9 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/redis"
 )
 
+// patience bounds what should be there at once.
+const patience = time.Minute
+
 // journal is a log to look into.
 type journal struct {
 	mu sync.Mutex
@@ -39,10 +42,10 @@ func (j *journal) count(event string) int {
 	return strings.Count(j.b.String(), "event="+event)
 }
 
-func openShared(t *testing.T, url string, c *clock) (*guard.Shared, *journal) {
+func openShared(t *testing.T, url string, each time.Duration, c *clock) (*guard.Shared, *journal) {
 	t.Helper()
 	j := &journal{}
-	s, err := guard.OpenShared(url, maillog.New(maillog.NewText(j, slog.LevelDebug)), c.now)
+	s, err := guard.OpenSharedFor(url, each, maillog.New(maillog.NewText(j, slog.LevelDebug)), c.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +57,7 @@ func openShared(t *testing.T, url string, c *clock) (*guard.Shared, *journal) {
 func store(t *testing.T) (url string, db *redis.Pool) {
 	t.Helper()
 	url, _ = mtatest.StartRedis(t)
-	db, err := redis.Open(url, time.Minute)
+	db, err := redis.Open(url, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,7 @@ func TestHostsCountMessagesTogether(t *testing.T) {
 	hosts := make([]*guard.Rates, 2)
 	for i := range hosts {
 		hosts[i], _ = newRates(guard.RateLimits{MessagesPerClient: guard.Rate{N: 3, Per: time.Hour}, MessagesPerLogin: guard.Rate{N: 2, Per: 24 * time.Hour}, RecipientsPerLogin: guard.Rate{N: 4, Per: time.Hour}})
-		s, _ := openShared(t, url, &clock{time.Unix(1_800_000_000, 0)})
+		s, _ := openShared(t, url, patience, &clock{time.Unix(1_800_000_000, 0)})
 		hosts[i].Share(s)
 	}
 	one, two := hosts[0], hosts[1]
@@ -118,7 +121,7 @@ func TestHostsSlowDownTogetherWhoGuesses(t *testing.T) {
 	hosts := make([]*guard.LoginDelay, 2)
 	for i := range hosts {
 		hosts[i], _ = newDelay()
-		s, _ := openShared(t, url, &clock{time.Unix(1_800_000_000, 0)})
+		s, _ := openShared(t, url, patience, &clock{time.Unix(1_800_000_000, 0)})
 		hosts[i].Share(s)
 	}
 	one, two := hosts[0], hosts[1]
@@ -192,7 +195,7 @@ func TestEachHostCountsForItselfWhileTheStoreIsAway(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	link := filepath.Join(dir, "s")
 	c := &clock{time.Unix(1_800_000_000, 0)}
-	s, j := openShared(t, password+"@"+link, c)
+	s, j := openShared(t, password+"@"+link, patience, c)
 	r, _ := newRates(guard.RateLimits{MessagesPerClient: guard.Rate{N: 1, Per: time.Hour}})
 	d, _ := newDelay()
 	r.Share(s)
@@ -249,7 +252,7 @@ func TestAStoreThatHangsHoldsFewUp(t *testing.T) {
 		}
 	}()
 	c := &clock{time.Unix(1_800_000_000, 0)}
-	s, j := openShared(t, "unix://"+l.Addr().String(), c)
+	s, j := openShared(t, "unix://"+l.Addr().String(), time.Second, c)
 	r, _ := newRates(guard.RateLimits{MessagesPerClient: guard.Rate{N: 1000, Per: time.Hour}})
 	r.Share(s)
 	if got := r.Message(addr("192.0.2.1"), ""); got != 0 || !s.Away() {
@@ -257,7 +260,7 @@ func TestAStoreThatHangsHoldsFewUp(t *testing.T) {
 	}
 	want := func(n int32) { // what is asked has connected at once, and is accepted when there is time
 		t.Helper()
-		for end := time.Now().Add(time.Minute); asked.Load() < n && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(patience); asked.Load() < n && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		}
 		if got := asked.Load(); got != n {
 			t.Errorf("it was asked %d times, want %d", got, n)
