@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta"
@@ -80,6 +81,34 @@ func TestListsAreInOrderAndWhole(t *testing.T) {
 	})
 	if err != nil || len(ids) != n || !slices.IsSorted(ids) || len(rcpts) != most {
 		t.Errorf("got %d messages, sorted %v, of %d kinds, %v; want %d in order", len(ids), slices.IsSorted(ids), len(rcpts), err, n)
+	}
+}
+
+// watched is a spool that counts how many messages were read.
+type watched struct {
+	Spool
+	views atomic.Int64
+}
+
+func (c *watched) View(m *spool.Message) (*spool.View, error) {
+	c.views.Add(1)
+	return c.Spool.View(m)
+}
+
+// However long the queue is, and each message's recipients, few of them are held for who asks, and may read slowly.
+func TestAListHoldsFewMessages(t *testing.T) {
+	const n = 3*ahead + 5
+	store := &watched{Spool: filled(t, n, 1)}
+	got := 0
+	err := NewServer(store, idle{}).list(t.Context(), Filter{}, func(*Message) error {
+		got++
+		if views := int(store.views.Load()); views >= got+ahead {
+			t.Errorf("message %d: %d are read, want less than %d more", got, views, ahead)
+		}
+		return nil
+	})
+	if err != nil || got != n {
+		t.Errorf("got %d messages, %v; want %d", got, err, n)
 	}
 }
 

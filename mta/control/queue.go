@@ -43,14 +43,16 @@ const (
 	rcptDone      = "done"
 )
 
-// batch is how many messages the schedule is asked about at once, and readers how many of them are read at once.
+// batch is how many messages the schedule is asked about at once, ahead how many of them are held at once, for each may have
+// thousands of recipients, and readers how many are read at once.
 const (
 	batch   = 256
+	ahead   = 16
 	readers = 4
 )
 
-// list passes the messages that a filter takes to yield, oldest first, until that returns an error. A batch is read
-// when its turn comes, so that the list takes no memory but the messages' addresses and one batch.
+// list passes the messages that a filter takes to yield, oldest first, until that returns an error. They are read when
+// their turn comes, so that the list takes no memory but the messages' addresses and a few of them.
 func (s *Server) list(ctx context.Context, f Filter, yield func(*Message) error) error {
 	all := s.spool.Outstanding()
 	for len(all) > 0 {
@@ -60,24 +62,35 @@ func (s *Server) list(ctx context.Context, f Filter, yield func(*Message) error)
 		if err != nil {
 			return err
 		}
-		described := s.describeAll(ctx, some, states)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		now := time.Now()
-		for _, x := range described {
-			if x == nil || !f.accepts(x, now) {
-				continue
-			}
-			if err := yield(x); err != nil {
+		for len(some) > 0 {
+			n := min(ahead, len(some))
+			if err := s.listSome(ctx, some[:n], states[:n], f, yield); err != nil {
 				return err
 			}
+			some, states = some[n:], states[n:]
 		}
 	}
 	return nil
 }
 
-// describeAll reads a batch, in its order. A long queue is mostly read from the disk, where several reads at once take little
+func (s *Server) listSome(ctx context.Context, ms []*spool.Message, states []State, f Filter, yield func(*Message) error) error {
+	described := s.describeAll(ctx, ms, states)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	now := time.Now()
+	for _, x := range described {
+		if x == nil || !f.accepts(x, now) {
+			continue
+		}
+		if err := yield(x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describeAll reads messages, in their order. A long queue is mostly read from the disk, where several reads at once take little
 // longer than one.
 func (s *Server) describeAll(ctx context.Context, ms []*spool.Message, states []State) []*Message {
 	out := make([]*Message, len(ms))
