@@ -63,6 +63,7 @@ func check(path string, out, errOut io.Writer) error {
 	c.aliases()
 	c.srs()
 	c.shared()
+	c.named()
 	c.layout(path)
 	for _, w := range c.warnings {
 		fmt.Fprintf(out, "warning: %s\n", w)

@@ -6,12 +6,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"os"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/dane"
 	"github.com/posthouse-mail/posthouse/mta/dns"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // errNoOwn says that there is no certificate to look at; the ordinary check tells why.
@@ -67,7 +68,7 @@ func ownCertificate(c *config.Config) ([]*x509.Certificate, error) {
 	if c.TLS.Certificate == "" {
 		return nil, errNoOwn
 	}
-	text, err := os.ReadFile(c.TLS.Certificate)
+	text, _, err := conffile.Read(c.TLS.Certificate, tlsconf.MaxPEM)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 	"golang.org/x/term"
 )
 
@@ -94,7 +96,7 @@ func (s *setup) askCertificate(in *bufio.Reader) error {
 		if s.acme || s.selfSigned {
 			return nil
 		}
-		if _, err := os.ReadFile(from); err != nil {
+		if _, _, err := conffile.Read(from, tlsconf.MaxPEM); err != nil {
 			return fmt.Errorf("%w; allowed: acme, self-signed, or a file with the chain, PEM", err)
 		}
 		return nil

@@ -20,9 +20,11 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/acme"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // certificate puts a certificate where the configuration says.
@@ -97,7 +99,7 @@ func (s *setup) readCertificate() error {
 
 // copyCertificate copies the operator's files: most are where no daemon may read them.
 func (s *setup) copyCertificate() error {
-	old, err := os.ReadFile(s.cfg.TLS.Certificate)
+	old, _, err := conffile.Read(s.cfg.TLS.Certificate, tlsconf.MaxPEM)
 	if err == nil && bytes.Equal(old, s.pair[0]) {
 		s.say("kept %s, which is the same as %s", s.cfg.TLS.Certificate, s.cert)
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
@@ -47,7 +48,7 @@ func newSRSRotate() *cobra.Command {
 
 // rotate puts a new secret in front of the others.
 func rotate(file string, out io.Writer) error {
-	old, err := os.ReadFile(file)
+	old, _, err := conffile.Read(file, sign.MaxSRSFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := writeKey(file, newSecret()); err != nil {
 			return err

@@ -23,8 +23,10 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/acme"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/control"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // lookTime bounds each question to a daemon.
@@ -260,7 +262,7 @@ func (o *overview) certificates(ctx context.Context, cfg *config.Config) {
 
 // expires is when the first certificate of a file ends.
 func expires(path string) (time.Time, error) {
-	b, err := os.ReadFile(path)
+	b, _, err := conffile.Read(path, tlsconf.MaxPEM)
 	if err != nil {
 		return time.Time{}, err
 	}

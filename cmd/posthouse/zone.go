@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/layout"
 	"github.com/posthouse-mail/posthouse/mta/sign"
+	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
 
 // rr is a record that DNS should have. Values of TXT records stand as they are, without quotes.
@@ -172,7 +173,7 @@ func (z *zone) stsRecord() string {
 
 // tlsaRecord is the data of a TLSA record: DANE-EE, the public key, SHA-256 (RFC 7672 3.1.1).
 func tlsaRecord(certFile string) (string, error) {
-	text, err := os.ReadFile(certFile)
+	text, _, err := conffile.Read(certFile, tlsconf.MaxPEM)
 	if err != nil {
 		return "", err
 	}

@@ -138,7 +138,7 @@ func TestSettingsOfAnySizeCostNoMemory(t *testing.T) {
 		t.Skip("the filesystem has no files of 1 TB: ", err)
 	}
 	s.start()
-	s.await("event=filter-down filter=one err=.*one.toml is larger than 1048576 octets")
+	s.await("event=filter-down filter=one err=.*one.toml is larger than 1 MB")
 }
 
 func TestAFilterThatNeverWorkedIsMissedWhereItsSettingsLetItWork(t *testing.T) {

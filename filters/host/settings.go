@@ -3,9 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // maxSettings bounds NAME.toml, octets.
@@ -49,17 +48,9 @@ func (o *Options) readSettings(name string) (settings, error) {
 	if err != nil {
 		return s, err
 	}
-	f, err := os.Open(real)
+	b, _, err := conffile.Read(real, maxSettings)
 	if err != nil {
 		return s, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
-	if err != nil {
-		return s, err
-	}
-	if len(b) > maxSettings {
-		return s, fmt.Errorf("%s is larger than %d octets", s.path, maxSettings)
 	}
 	return s, s.parse(string(b))
 }

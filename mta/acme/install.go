@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // Place says how files are to be where the daemons read them.
@@ -36,7 +38,7 @@ func Install(t Target, state, output string, p Place, now time.Time) (leaf *x509
 		own  owner
 	}{{t.Key, key, p.Mode, owner{-1, p.Group}}, {t.Certificate, chain, 0o644, asItComes}}
 	for _, f := range files {
-		old, err := os.ReadFile(f.path)
+		old, _, err := conffile.Read(f.path, maxFile)
 		if err == nil && bytes.Equal(old, f.text) {
 			continue
 		}

@@ -107,16 +107,16 @@ func TestADomainNeedsTheUsersFile(t *testing.T) {
 func TestFilesThatAreNone(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Load(dir)
-	expect(t, err, "1 : no regular file")
+	expect(t, err, "1 : not a regular file")
 	_, err = Load(dir + "/gone")
 	expect(t, err, "1 : no such file")
 	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Load(dir + "/fifo") // and does not wait for a writer
-	expect(t, err, "1 : no regular file")
+	expect(t, err, "1 : not a regular file")
 	_, err = Load(write(t, "posthouse.toml", strings.Repeat("#", maxFile+1)))
-	expect(t, err, "1 : too big; allowed: 1MB")
+	expect(t, err, "1 : larger than 1 MB")
 }
 
 func TestFullName(t *testing.T) {

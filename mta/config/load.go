@@ -3,11 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // DefaultPath is where every program looks for its configuration.
@@ -102,34 +103,18 @@ func (r *reader) file(path string, at *node, key string) *node {
 }
 
 func readFile(path string) (string, error) {
-	// Without O_NONBLOCK, a FIFO would make the open wait for a writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	b, st, err := conffile.Read(path, maxFile)
 	if err != nil {
 		return "", err
 	}
 	if err := trusted(st); err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(b) > maxFile {
-		return "", fmt.Errorf("%s is too big; allowed: %s", path, Size(maxFile))
-	}
 	return string(b), nil
 }
 
 // trusted refuses a file that someone else than the operator can have written.
 func trusted(st fs.FileInfo) error {
-	if !st.Mode().IsRegular() {
-		return errors.New("no regular file")
-	}
 	if st.Mode().Perm()&0o002 != 0 {
 		return fmt.Errorf("everybody may write it (mode %04o); allowed: no write permission for others (chmod o-w)", st.Mode().Perm())
 	}

@@ -2,9 +2,9 @@ package config
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // maxURL bounds the file of the shared store's URL, octets.
@@ -16,17 +16,12 @@ func (s Shared) URL() (string, error) {
 	if s.RedisURLFile == "" {
 		return "", nil
 	}
-	f, err := os.Open(s.RedisURLFile)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxURL+1))
+	b, _, err := conffile.Read(s.RedisURLFile, maxURL)
 	if err != nil {
 		return "", err
 	}
 	url := strings.TrimSpace(string(b))
-	if len(b) > maxURL || strings.ContainsAny(url, " \t\r\n\x00") || !strings.Contains(url, "://") {
+	if strings.ContainsAny(url, " \t\r\n\x00") || !strings.Contains(url, "://") {
 		return "", fmt.Errorf("%s holds no URL: one line as in redis://HOST:6379/0", s.RedisURLFile)
 	}
 	return url, nil

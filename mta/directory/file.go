@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
 
@@ -176,7 +176,7 @@ func (f *File) reload() error {
 
 // readFile reads the whole file and tells its state; a zero state when it may have changed meanwhile.
 func readFile(path string) ([]byte, fingerprint, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // no waiting, should it be a FIFO
+	file, _, err := conffile.Open(path)
 	if err != nil {
 		return nil, fingerprint{}, err
 	}
@@ -185,15 +185,12 @@ func readFile(path string) ([]byte, fingerprint, error) {
 	if err != nil {
 		return nil, fingerprint{}, err
 	}
-	switch {
-	case before.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, fingerprint{}, fmt.Errorf("%s: not a regular file", path)
-	case before.Mode&0o007 != 0:
+	if before.Mode&0o007 != 0 {
 		return nil, fingerprint{}, fmt.Errorf("%s: mode %04o lets others at the verifiers; allowed: 0640 or less", path, before.Mode&0o7777)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
+	data, err := conffile.ReadFrom(file, MaxFile)
 	if err != nil {
-		return nil, fingerprint{}, fmt.Errorf("read %s: %w", path, err)
+		return nil, fingerprint{}, err
 	}
 	after, err := statFile(file)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 )
 
@@ -90,20 +91,10 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 
 // readForUpdate reads the file whatever its mode, for an update mends that; nil, nil when it is not there.
 func readForUpdate(path string) ([]byte, os.FileInfo, error) {
-	info, err := os.Stat(path)
+	data, info, err := conffile.Read(path, MaxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	if info.Size() > MaxFile {
-		return nil, nil, fmt.Errorf("%s: larger than %d octets", path, MaxFile)
-	}
-	data, err := os.ReadFile(path)
 	return data, info, err
 }
 

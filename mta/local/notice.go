@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/maildir"
 )
 
@@ -90,22 +89,10 @@ const maxWelcome = 1 << 20
 
 // ReadWelcome reads the file of a welcome message: header fields, an empty line and a text, or a text alone, in UTF-8.
 func ReadWelcome(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would make us wait
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: no regular file", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxWelcome+1))
+	b, _, err := conffile.Read(path, maxWelcome)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(b) > maxWelcome:
-		return nil, fmt.Errorf("%s: larger than 1 MB", path)
 	case !utf8.Valid(b):
 		return nil, fmt.Errorf("%s: not UTF-8", path)
 	case bytes.IndexByte(b, 0) >= 0:

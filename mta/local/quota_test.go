@@ -298,7 +298,7 @@ func TestAWelcomeIsAFile(t *testing.T) {
 	if _, err := f.WriteString("Hello!\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.ReadWelcome(path); err == nil || !strings.Contains(err.Error(), "no regular file") {
+	if _, err := local.ReadWelcome(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a FIFO: got %v", err)
 	}
 }

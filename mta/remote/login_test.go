@@ -23,7 +23,7 @@ func TestReadLogin(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		user, password, err := readLogin(path)
+		user, password, err := ReadLogin(path)
 		if user != c.user || password != c.password || (err == nil) != (c.user != "") {
 			t.Errorf("%.40q: got %q, %q, %v; want %q, %q", c.text, user, password, err, c.user, c.password)
 		}
@@ -34,7 +34,7 @@ func TestReadLogin(t *testing.T) {
 	if err := os.Chmod(path, 0o604); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := readLogin(path); err == nil {
+	if _, _, err := ReadLogin(path); err == nil {
 		t.Error("a file that others can read is taken")
 	}
 }

@@ -131,7 +131,7 @@ func (d *delivery) prepare(c *smtpc.Client, a *attempt) error {
 	if d.r.Dest.Login == "" {
 		return nil
 	}
-	user, password, err := readLogin(d.r.Dest.Login)
+	user, password, err := ReadLogin(d.r.Dest.Login)
 	if err == nil {
 		err = c.Auth(user, password)
 	}

@@ -3,7 +3,6 @@ package route
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 const (
@@ -108,7 +108,7 @@ func (f *aliasFile) recheck() {
 // Good or bad, it is not read again until one of them changes.
 func (f *aliasFile) load() (lame, err error) {
 	f.info, f.included, f.absent = nil, map[string]os.FileInfo{}, map[string]bool{}
-	b, info, err := readFile(f.path)
+	b, info, err := conffile.Read(f.path, maxAliasFile)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ const maxIncludes = 1000
 
 // include reads an included file. It is looked at for changes as the file itself is.
 func (f *aliasFile) include(path string) ([]mta.Address, error) {
-	b, info, err := readFile(path)
+	b, info, err := conffile.Read(path, maxAliasFile)
 	f.included[path], f.absent[path] = f.old(info), errors.Is(err, fs.ErrNotExist)
 	if err != nil {
 		return nil, err
@@ -207,25 +207,4 @@ func (f *aliasFile) beingWritten() bool {
 
 func same(a, b os.FileInfo) bool {
 	return b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-// readFile returns a file's content, and what is known of the file as soon as that is.
-func readFile(path string) ([]byte, os.FileInfo, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would make us wait
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = file.Close() }() // only read
-	info, err := file.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, info, fmt.Errorf("%s: not a regular file", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(file, maxAliasFile+1))
-	if err == nil && len(b) > maxAliasFile {
-		err = errors.New(path + ": larger than 16 MB")
-	}
-	return b, info, err
 }

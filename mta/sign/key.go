@@ -11,9 +11,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // The sizes of an RSA key, in bits: verifiers need take no smaller one (RFC 8301 3.2), and a larger one's record does not
@@ -36,12 +37,9 @@ type Key struct {
 
 // Load reads the key in the file at path.
 func Load(domain, selector, path string) (Key, error) {
-	b, err := os.ReadFile(path)
+	b, _, err := conffile.Read(path, maxKeyFile)
 	if err != nil {
 		return Key{}, err
-	}
-	if len(b) > maxKeyFile {
-		return Key{}, fmt.Errorf("%s: larger than a key can be", path)
 	}
 	s, err := Parse(b)
 	if err != nil {

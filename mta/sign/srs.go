@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 )
 
 // Errors of SRS.
@@ -25,12 +25,12 @@ var (
 )
 
 const (
-	srsHash = 4        // characters of base64 that an address has of its HMAC
-	srsAge  = 21       // days for which reports come back
-	srsDays = 1 << 10  // after so many days the time stamps begin anew
-	srsFile = 64 << 10 // octets that a file of secrets may have
-	srsMin  = 16       // octets of a secret
-	srsBase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	srsHash    = 4        // characters of base64 that an address has of its HMAC
+	srsAge     = 21       // days for which reports come back
+	srsDays    = 1 << 10  // after so many days the time stamps begin anew
+	MaxSRSFile = 64 << 10 // octets that a file of secrets may have
+	srsMin     = 16       // octets of a secret
+	srsBase    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 )
 
 // SRS rewrites the senders of what is forwarded, so that a forwarder vouches with a domain of its own, and finds them again when
@@ -54,17 +54,9 @@ func OpenSRS(path string) (*SRS, error) {
 
 // LoadSRS reads a file of secrets: one a line, the newest first, of 16 octets at the least.
 func LoadSRS(path string) (*SRS, error) {
-	f, err := os.Open(path)
+	text, _, err := conffile.Read(path, MaxSRSFile)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, srsFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > srsFile {
-		return nil, fmt.Errorf("%s: larger than secrets can be", path)
 	}
 	var secrets [][]byte
 	for line := range bytes.Lines(text) {

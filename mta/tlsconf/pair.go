@@ -2,18 +2,18 @@ package tlsconf
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
 )
 
-const maxPEM = 1 << 20
+// MaxPEM bounds the file of a certificate or of a key, octets.
+const MaxPEM = 1 << 20
 
 // pair is a certificate chain and its key, as two files have them.
 type pair struct {
@@ -93,15 +93,15 @@ func (p *pair) stamps() (all [2]stamp, err error) {
 }
 
 func (p *pair) load() (*tls.Certificate, error) {
-	cert, _, err := readPEM(p.certFile)
+	cert, _, err := conffile.Read(p.certFile, MaxPEM)
 	if err != nil {
 		return nil, err
 	}
-	key, mode, err := readPEM(p.keyFile)
+	key, st, err := conffile.Read(p.keyFile, MaxPEM)
 	if err != nil {
 		return nil, err
 	}
-	if mode&0o007 != 0 {
+	if mode := st.Mode().Perm(); mode&0o007 != 0 {
 		return nil, fmt.Errorf("%s: mode %04o lets others at the key; allowed: 0640 or less", p.keyFile, mode)
 	}
 	c, err := tls.X509KeyPair(cert, key)
@@ -112,31 +112,4 @@ func (p *pair) load() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("certificate %s: no leaf certificate", p.certFile)
 	}
 	return &c, nil
-}
-
-// readPEM reads a small regular file and tells its permissions.
-func readPEM(name string) ([]byte, os.FileMode, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	if st, err = f.Stat(); err != nil {
-		return nil, 0, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err == nil && len(b) > maxPEM {
-		err = errors.New("larger than 1 MB")
-	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w", name, err)
-	}
-	return b, st.Mode().Perm(), nil
 }

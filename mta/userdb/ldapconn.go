@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
 )
@@ -41,10 +41,7 @@ type server struct {
 
 // readAccess returns the text of a url_file.
 func readAccess(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err == nil && len(b) > maxURL {
-		err = fmt.Errorf("%s: larger than %d octets", path, maxURL)
-	}
+	b, _, err := conffile.Read(path, maxURL)
 	return string(b), err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
@@ -39,12 +39,12 @@ const (
 
 // readURL reads a file with one line, a connection URL or a list of key=value, as libpq has them.
 func readURL(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, _, err := conffile.Read(path, maxURL)
 	if err != nil {
 		return "", err
 	}
 	url := strings.TrimSpace(string(b))
-	if url == "" || len(url) > maxURL || strings.ContainsAny(url, "\r\n") {
+	if url == "" || strings.ContainsAny(url, "\r\n") {
 		return "", fmt.Errorf("%s: no URL; allowed: one line, as in postgres://posthouse@/mail?host=/run/postgresql", path)
 	}
 	return url, nil
