@@ -68,8 +68,14 @@ func newServer(log *maillog.Log) *server {
 
 // use puts a configuration in force. The daemons' users are those of /etc/passwd, whatever else there is.
 func (s *server) use(c *config.Config) {
-	set := &settings{c, accounts.New(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
-	set.from.Start, set.from.Ended = s.startAsRoot, s.endAsRoot
+	var before *accounts.Source
+	if old := s.set.Load(); old != nil {
+		before = old.from
+	}
+	set := &settings{c, before.With(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
+	if set.from != before {
+		set.from.Start, set.from.Ended = s.startAsRoot, s.endAsRoot
+	}
 	for op, name := range mayAsk {
 		if a, err := (*accounts.Source)(nil).Lookup(context.Background(), name); err == nil {
 			set.may[a.UID] = append(set.may[a.UID], op)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
@@ -29,6 +30,7 @@ const drainTimeout = 30 * time.Second
 // builder turns configurations into options. What must outlive a reload is here: who is connected, and who failed to log in.
 type builder struct {
 	users        userdb.Opener
+	people       *accounts.Source
 	path         string
 	listen       []config.POP3Listen
 	log          *maillog.Log
@@ -77,7 +79,8 @@ func (b *builder) options(c *config.Config) (pop3d.Options, error) {
 		b.handshakes = guard.NewTurns(max(p.MaxConnections/4, 4), max(p.MaxPerClient/4, 2))
 	}
 	b.tls.Store(certificates)
-	template, people := c.Mailboxes.Path, directory.NewMachine(c, users)
+	template, people := c.Mailboxes.Path, directory.NewMachine(c, users, b.people)
+	b.people = people.From
 	return pop3d.Options{
 		Hostname: c.Hostname, TLS: policy, Auth: people, Elsewhere: elsewhere{people, asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}}, DefaultDomain: p.DefaultDomain,
 		Mailbox: func(identity string) (string, error) {

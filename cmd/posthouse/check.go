@@ -198,7 +198,7 @@ func (k known) Lookup(ctx context.Context, a mta.Address) (directory.User, error
 // accounts are those of the machine.
 func (c *checker) accounts() directory.Machine {
 	if c.people == nil { // once, so that a name service that hangs is waited for once
-		m := directory.NewMachine(c.cfg, &directory.File{})
+		m := directory.NewMachine(c.cfg, &directory.File{}, nil)
 		c.people = &m
 	}
 	return *c.people

@@ -186,7 +186,7 @@ func (e *explainer) open() error {
 	}
 	ro := route.FromConfig(c)
 	ro.Aliases = userdb.Aliases(c, users)
-	ro.Users = directory.NewMachine(c, users)
+	ro.Users = directory.NewMachine(c, users, nil)
 	if c.SRS.Enabled {
 		if e.srs, err = sign.OpenSRS(layout.SRSFile(c)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err

@@ -65,7 +65,7 @@ func (s *setup) account() error {
 func (s *setup) accountThere(a mta.Address) error {
 	m := directory.Machine{Users: &directory.File{}, MinUID: 1000}
 	if s.cfg != nil {
-		m = directory.NewMachine(s.cfg, m.Users)
+		m = directory.NewMachine(s.cfg, m.Users, nil)
 	}
 	m.Domains = map[string]bool{a.Domain: true}
 	_, err := m.Lookup(context.Background(), a)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/mta"
+	"github.com/posthouse-mail/posthouse/mta/accounts"
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/durable"
@@ -26,11 +27,12 @@ const drainTimeout = 30 * time.Second
 
 // builder turns configurations into settings.
 type builder struct {
-	path  string
-	spool string // the spool that is open
-	log   *maillog.Log
-	tls   *transport
-	users userdb.Opener
+	path   string
+	spool  string // the spool that is open
+	log    *maillog.Log
+	tls    *transport
+	users  userdb.Opener
+	people *accounts.Source
 
 	quotas  *local.Quotas
 	turns   *turns // of deliveries to users of the machine
@@ -49,7 +51,9 @@ func (b *builder) settings(c *config.Config) (runner.Settings, error) {
 	}
 	ro := route.FromConfig(c)
 	ro.Aliases = userdb.Aliases(c, users)
-	ro.Users, ro.AliasError = directory.NewMachine(c, users), b.log.AliasesRefused
+	people := directory.NewMachine(c, users, b.people)
+	b.people = people.From
+	ro.Users, ro.AliasError = people, b.log.AliasesRefused
 	srs, err := openSRS(c)
 	if err != nil {
 		return runner.Settings{}, b.fault("srs.enabled", err)

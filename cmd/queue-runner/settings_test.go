@@ -49,6 +49,11 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 		if got := daemon.ExitStatus(err); got != c.want {
 			t.Errorf("%s: got status %d of %v, want %d", c.name, got, err, c.want)
 		}
+		if people := b.people; err == nil {
+			if _, err := b.settings(cfg); err != nil || people == nil || b.people != people {
+				t.Errorf("%s: read again, %v: what was known of the machine's accounts is forgotten", c.name, err)
+			}
+		}
 		if err != nil && (b.out != nil || tls.names.Load() != before || tls.signs.Load() != nil) {
 			t.Errorf("%s: something was changed", c.name)
 		}

@@ -34,6 +34,7 @@ type builder struct {
 	log          *maillog.Log
 	queue        smtpd.Queue
 	users        userdb.Opener
+	people       *accounts.Source
 	conns        *guard.Conns
 	max, perHost int
 	handshakes   *guard.Turns
@@ -62,7 +63,8 @@ func (b *builder) options(c *config.Config) (smtpd.Options, error) {
 		return smtpd.Options{}, config.FileFault(b.path, userdb.Key(c), err)
 	}
 	helper := asuser.Client{Path: filepath.Join(c.Run, "as-user", asuser.SocketName)}
-	people := directory.NewMachine(c, users)
+	people := directory.NewMachine(c, users, b.people)
+	b.people = people.From
 	people.Check = helper.Check
 	ro := route.FromConfig(c)
 	ro.Users, ro.Aliases, ro.AliasError = people, userdb.Aliases(c, users), b.log.AliasesRefused

@@ -76,6 +76,15 @@ func New(nss bool) *Source {
 	return &Source{nss: nss, Program: "/usr/bin/getent", timeout: timeout, pause: pause, keep: keep, turns: make(chan struct{}, maxTurns), cache: map[string]answer{}}
 }
 
+// With is New for a configuration that is read again: s itself, where that says the same of the name service. What it has known
+// counts on, so that a reload while the service is stopped makes nobody unknown. s may be nil.
+func (s *Source) With(nss bool) *Source {
+	if s != nil && s.nss == nss {
+		return s
+	}
+	return New(nss)
+}
+
 // Lookup returns the account of a name; ErrUnknown if there is none. All other errors are for the moment.
 func (s *Source) Lookup(ctx context.Context, name string) (Account, error) {
 	u, err := user.Lookup(name)
@@ -102,9 +111,14 @@ func (s *Source) Lookup(ctx context.Context, name string) (Account, error) {
 // LookupUID returns an account with a uid, as Lookup does.
 func (s *Source) LookupUID(ctx context.Context, uid uint32) (Account, error) {
 	key := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(key); err == nil {
+	u, err := user.LookupId(key)
+	var unknownID user.UnknownUserIdError
+	switch {
+	case err == nil:
 		return fromFile(u)
-	} else if s == nil || !s.nss {
+	case !errors.As(err, &unknownID):
+		return Account{}, err
+	case s == nil || !s.nss:
 		return Account{}, ErrUnknown
 	}
 	text, err := s.ask(ctx, "passwd", key)
@@ -112,10 +126,14 @@ func (s *Source) LookupUID(ctx context.Context, uid uint32) (Account, error) {
 		return Account{}, err
 	}
 	a, err := parse(text)
-	if err == nil && a.UID != uid { // the name of another
-		err = ErrUnknown
+	if err != nil {
+		return Account{}, err
 	}
-	return a, err
+	var unknown user.UnknownUserError
+	if _, err := user.Lookup(a.Name); a.UID != uid || !errors.As(err, &unknown) { // a name of the files is that of who is in them
+		return Account{}, ErrUnknown
+	}
+	return a, nil
 }
 
 // Groups returns the groups that an account has beside its own.

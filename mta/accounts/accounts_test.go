@@ -151,9 +151,18 @@ func TestANameServiceThatIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"nss-a", "nss-b"} {
+		s := s.With(true) // as the configuration is read again
 		if _, err := s.Lookup(t.Context(), name); !errors.Is(err, errLost) || errors.Is(err, ErrUnknown) {
 			t.Errorf("%s, stopped: got %v, want %v", name, err, errLost)
 		}
+	}
+}
+
+func TestASourceOfTheNextConfiguration(t *testing.T) {
+	var none *Source
+	both, files := none.With(true), none.With(false)
+	if !both.nss || files.nss || both.With(true) != both || files.With(false) != files || both.With(false).nss || !files.With(true).nss {
+		t.Error("it is another one though it says the same, or the same though it does not")
 	}
 }
 
@@ -184,6 +193,11 @@ func TestGroupsAndUIDs(t *testing.T) {
 	}
 	if a, err := s.LookupUID(t.Context(), 20002); !errors.Is(err, ErrUnknown) {
 		t.Errorf("got %+v, %v: another's", a, err)
+	}
+	// A name service that gives somebody a name of the files makes nobody who is in them of him.
+	s, _ = getent(t, `echo 'daemon:x:20001:7::/:/bin/sh'`)
+	if a, err := s.LookupUID(t.Context(), 20001); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %+v, %v: it is uid 1", a, err)
 	}
 	for _, says := range []string{"other 1", "nss-a x", "nss-a -1", "nss-a 4294967296", "''"} {
 		s, _ := getent(t, "echo "+says)

@@ -24,9 +24,10 @@ type Machine struct {
 	Check   Checker          // nil: they cannot log in
 }
 
-// NewMachine returns the Machine of a configuration, whose accounts cannot log in.
-func NewMachine(c *config.Config, users Users) Machine {
-	return Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, From: accounts.New(c.Mailboxes.SystemAccounts == "nss")}
+// NewMachine returns the Machine of a configuration, whose accounts cannot log in. before is From of the configuration before; nil:
+// there was none.
+func NewMachine(c *config.Config, users Users, before *accounts.Source) Machine {
+	return Machine{Users: users, Domains: c.SystemDomains(), MinUID: c.Mailboxes.SystemMinUID, From: before.With(c.Mailboxes.SystemAccounts == "nss")}
 }
 
 // Lookup returns the user with an address; ErrUnknown if there is none.

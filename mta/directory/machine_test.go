@@ -9,6 +9,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/accounts"
+	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 )
 
@@ -58,6 +59,19 @@ func TestAccountsOfTheFilesNeedNoNameService(t *testing.T) {
 	}
 	if u, err := m.Lookup(t.Context(), address(t, "no-such-user@unix.test")); err == nil || errors.Is(err, directory.ErrUnknown) {
 		t.Errorf("somebody else: got %+v, %v; want to hear of the name service", u, err)
+	}
+}
+
+func TestAMachineOfTheNextConfiguration(t *testing.T) {
+	c := &config.Config{}
+	c.Mailboxes.SystemAccounts = "nss"
+	m := directory.NewMachine(c, nil, nil)
+	if next := directory.NewMachine(c, nil, m.From); next.From != m.From {
+		t.Error("what is known of the name service is forgotten")
+	}
+	c.Mailboxes.SystemAccounts = "files"
+	if next := directory.NewMachine(c, nil, m.From); next.From == m.From {
+		t.Error("the name service is asked though it no longer should be")
 	}
 }
 
