@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +28,7 @@ import (
 	"github.com/posthouse-mail/posthouse/pop3d"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mtatest.VerifyTestMain(m) }
 
 // accounts are sasl.Accounts: login to password. A password "broken" makes the check itself fail.
 type accounts map[string]string

@@ -179,7 +179,7 @@ func start(t *testing.T, settings ...string) *machine {
 	m.write("bin/getent", "#!/bin/sh\n[ -e "+dir+"/hangs ] && echo >"+dir+"/hung && exec sleep 1000\nexec "+dir+"/bin/getent.real \"$@\"\n", 0o755)
 	m.write("posthouse.toml", fmt.Sprintf("hostname = \"mail.example.org\"\nrun = %q\nstate = %q\nspool.path = %q\n",
 		dir+"/run", dir+"/state", dir+"/spool")+strings.ReplaceAll(strings.Join(settings, "\n"), "DIR", dir), 0o644)
-	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && cp "$0/nsswitch" "$0/etc/nsswitch.conf" && mount --bind "$0/etc" /etc && cp /usr/bin/getent "$0/bin/getent.real" && mount --bind "$0/bin/getent" /usr/bin/getent && { [ ! -d /var/lib/extrausers ] || mount --bind "$0/extra" /var/lib/extrausers; } && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
+	m.cmd = exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc"; chmod 755 "$0/etc" && for f in passwd group shadow; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mkdir -p "$0/etc/pam.d" && cp "$0/pam" "$0/etc/pam.d/posthouse" && cp "$0/nsswitch" "$0/etc/nsswitch.conf" && mount --bind "$0/etc" /etc && cp /usr/bin/getent "$0/bin/getent.real" && mount --bind "$0/bin/getent" /usr/bin/getent && { [ ! -d /var/lib/extrausers ] || mount --bind "$0/extra" /var/lib/extrausers; } && exec "$0/bin/as-user" -c "$0/posthouse.toml"`, dir)
 	m.cmd.Stderr, m.cmd.Stdout = m.log, m.log
 	m.cmd.Env = append(os.Environ(), "SECRET_OF_ROOT=1")
 	passwords, err := os.Open("/etc/shadow") // what it is given by who has started it is for nobody else

@@ -107,8 +107,9 @@ func TestEximSendsByChunks(t *testing.T) {
 	})
 	big := message("exim") + strings.Repeat(strings.Repeat("x", 76)+"\r\n.\r\n", 6000)
 	for name, text := range map[string]string{"small": message("exim"), "large": big} {
+		mark := p.smtpd.mark()
 		p.good(t, strings.ReplaceAll(text, "\r\n", "\n"), exim, "-C", conf, "-odf", "-oi", "-f", "alice@away.test", "bob@here.test", "alice@here.test")
-		accepted := p.smtpd.await(t, `event=accepted .*id=(\w+) from=<alice@away\.test> rcpts=2 .*proto=ESMTPS`)
+		accepted := p.smtpd.awaitFrom(t, mark, `event=accepted .*id=(\w+) from=<alice@away\.test> rcpts=2 .*proto=ESMTPS`)
 		p.delivered(accepted[1], "bob")
 		if m := string(p.one(t, "bob")); !strings.HasSuffix(m, text[strings.Index(text, "\r\n\r\n"):]) {
 			t.Errorf("%s: got %.300q", name, m)

@@ -127,7 +127,7 @@ func (m *machine) accounts() {
 	if err := os.Chmod(filepath.Join(m.dir, "shadow"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc" && chmod 755 "$0/etc" && for f in passwd group shadow nsswitch.conf; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc || exit 1; if [ -d /var/lib/extrausers ]; then mount -t tmpfs none /var/lib/extrausers && cp "$0/extrausers" /var/lib/extrausers/passwd && chmod 755 /var/lib/extrausers || exit 1; fi; echo there; exec cat`, m.dir)
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `cp -a /etc "$0/etc"; chmod 755 "$0/etc" && for f in passwd group shadow nsswitch.conf; do cp -p "$0/$f" "$0/etc/$f" || exit 1; done; mount --bind "$0/etc" /etc || exit 1; if [ -d /var/lib/extrausers ]; then mount -t tmpfs none /var/lib/extrausers && cp "$0/extrausers" /var/lib/extrausers/passwd && chmod 755 /var/lib/extrausers || exit 1; fi; echo there; exec cat`, m.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -188,8 +188,14 @@ with smtplib.SMTP_SSL(host, int(submissions), context=ctx) as s:
 `
 
 const pythonFetches = pythonStart + `
+import time
 def login(p):
     p.user("bob@here.test"); p.pass_(password); return p
+def again(end): # the server may hear of the end of the session before only now
+    try: return login(poplib.POP3_SSL(host, int(pop3s), context=ctx))
+    except poplib.error_proto as e:
+        if b"[IN-USE]" not in e.args[0] or time.time() > end: raise
+    time.sleep(0.1); return again(end)
 p = poplib.POP3(host, int(pop3)); assert "STLS" in p.capa() and "USER" not in p.capa(), p.capa()
 try: p.user("bob@here.test"); raise SystemExit("USER without TLS taken")
 except poplib.error_proto as e: pass
@@ -206,7 +212,7 @@ for n in 1, 2, 3:
     assert b"\r\n".join(p.top(n, 1)[1]).endswith(b"\r\n\r\n."), p.top(n, 1)
 for n in 1, 2, 3: assert sum(m.endswith(text(n)) for m in got) == 1, (n, got)
 p.dele(1); p.rset(); p.dele(2); p.close()
-p = login(poplib.POP3_SSL(host, int(pop3s), context=ctx)); assert p.stat()[0] == 3
+p = again(time.time() + 60); assert p.stat()[0] == 3
 for n in 1, 2: p.dele(n)
 p.quit()
 p = login(poplib.POP3_SSL(host, int(pop3s), context=ctx)); assert p.uidl()[1][0].split()[1] == uids[2].split()[1]; p.dele(1); p.quit()

@@ -222,9 +222,12 @@ func hostile(t *testing.T, m *machine) {
 	id := m.send("slow", "slow", "alice")
 	m.queue.await(t, fmt.Sprintf(`event=deferred id=%s to=<%s> .*killed after 1s`, id, m.address("slow")))
 	m.delivered(id, "alice")
-	if out, err := os.ReadFile("/proc/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/task/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/children"); err == nil && len(out) > 0 {
-		t.Errorf("as-user has children left: %s", out)
-	}
+	eventually(t, func() error {
+		if out, err := os.ReadFile("/proc/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/task/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/children"); err == nil && len(out) > 0 {
+			return fmt.Errorf("as-user has children left: %s", out)
+		}
+		return nil
+	})
 	if got := m.inbox("bob", "Maildir"); slices.Contains(got, "a mailbox of another") || slices.Contains(got, "a link into another's mailbox") {
 		t.Errorf("bob has %q", got)
 	}

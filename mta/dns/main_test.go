@@ -3,8 +3,8 @@ package dns_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestMain fails when a goroutine outlives the tests.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mtatest.VerifyTestMain(m) }

@@ -9,14 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/posthouse-mail/posthouse/mta/message"
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/recode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mtatest.VerifyTestMain(m) }
 
 func source(s string) recode.Source {
 	return message.NewReader("", nil, strings.NewReader(s), int64(len(s)))

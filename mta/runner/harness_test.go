@@ -14,18 +14,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/local"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/route"
 	"github.com/posthouse-mail/posthouse/mta/runner"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mtatest.VerifyTestMain(m) }
 
 const boot = "11111111-2222-3333-4444-555555555555"
 

@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"github.com/xdg-go/scram"
-	"go.uber.org/goleak"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { mtatest.VerifyTestMain(m) }
 
 // queue keeps what it is given.
 type queue struct {
