@@ -23,6 +23,7 @@ var floors = []struct {
 	{"mta/durable", 0, "a test puts a simulated disk under whatever uses it"},
 	{"mta/dot", 0, "bytes in, bytes out: both wire protocols need it"},
 	{"mta/conffile", 0, "one way to open what a configuration names; knows no configuration"},
+	{"mta/shellsafe", 0, "one rule for what strangers choose in a program's environment, whoever starts it"},
 	{"mta/maillog", 1, "events are in terms of nouns; all above it may log"},
 	{"mta/config", 1, "values only: those who take parts of it know no files"},
 	{"mta/redis", 0, "asks a server for whoever shares something; knows not what"},

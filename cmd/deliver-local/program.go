@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/asuser"
+	"github.com/posthouse-mail/posthouse/mta/shellsafe"
 )
 
 const (
@@ -98,22 +98,8 @@ func environment(d asuser.Delivery) []string {
 	for _, name := range []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG"} {
 		env = append(env, name+"="+os.Getenv(name))
 	}
-	return append(env, "SENDER="+censored(d.Sender.String(), "/"), "RECIPIENT="+censored(d.Recipient.String(), ""), "LOCAL="+censored(d.Recipient.Local, ""),
-		"DOMAIN="+censored(d.Recipient.Domain, ""), "EXTENSION="+censored(d.Extension, ""), "QUEUE_ID="+string(d.ID))
-}
-
-// censored is what a stranger has chosen, for a script that forgets its quotation marks: nothing in it splits words, matches
-// files or is a command to a shell, and it does not begin like an option or a hidden file. Postfix has the same letters, and
-// the blank beside. In also are those that stay too.
-func censored(s, also string) string {
-	first := true
-	return strings.Map(func(c rune) rune {
-		ok := unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsDigit(c) || strings.ContainsRune("@_=+%:,"+also, c) || !first && (c == '-' || c == '.')
-		if first = false; ok {
-			return c
-		}
-		return '_'
-	}, s)
+	return append(env, "SENDER="+shellsafe.Word(d.Sender.String(), "/"), "RECIPIENT="+shellsafe.Word(d.Recipient.String(), ""), "LOCAL="+shellsafe.Word(d.Recipient.Local, ""),
+		"DOMAIN="+shellsafe.Word(d.Recipient.Domain, ""), "EXTENSION="+shellsafe.Word(d.Extension, ""), "QUEUE_ID="+string(d.ID))
 }
 
 // head keeps the beginning of what is written to it, and takes all of it.

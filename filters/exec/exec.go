@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/posthouse-mail/posthouse/filters"
+	"github.com/posthouse-mail/posthouse/mta/shellsafe"
 )
 
 // Bounds of what a command can make us do.
@@ -174,14 +175,16 @@ func (f *Filter) run(ctx context.Context, e *filters.Event, message io.Reader) (
 	return stdout.kept.String(), code, nil
 }
 
-// environment tells what is known of the session. What others have chosen goes no other way: never into an argument.
+// environment tells what is known of the session. What others have chosen goes no other way: never into an argument, and never
+// as what a shell would run.
 func environment(e *filters.Event) []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TMPDIR=" + os.TempDir()}
 	for _, v := range [][2]string{
-		{"SESSION", e.Session}, {"QUEUE_ID", e.Message.ID}, {"ROLE", e.Role}, {"CLIENT_NAME", e.ClientName}, {"LOGIN", e.Login}, {"HELO", e.Helo},
-		{"SENDER", e.Sender}, {"RECIPIENTS", fitting(e.Recipients)}, {"RECIPIENT_COUNT", strconv.Itoa(len(e.Recipients))}, {"TLS", e.TLSVersion}, {"SCORE", strconv.FormatFloat(e.Score, 'f', 2, 64)},
+		{"SESSION", e.Session}, {"QUEUE_ID", e.Message.ID}, {"ROLE", e.Role}, {"CLIENT_NAME", shellsafe.Word(e.ClientName, "")},
+		{"LOGIN", shellsafe.Word(e.Login, "")}, {"HELO", shellsafe.Word(e.Helo, "")}, {"SENDER", shellsafe.Word(e.Sender, "/")},
+		{"RECIPIENTS", fitting(e.Recipients)}, {"RECIPIENT_COUNT", strconv.Itoa(len(e.Recipients))}, {"TLS", e.TLSVersion}, {"SCORE", strconv.FormatFloat(e.Score, 'f', 2, 64)},
 	} {
-		env = append(env, v[0]+"="+strings.ReplaceAll(v[1], "\x00", ""))
+		env = append(env, v[0]+"="+v[1])
 	}
 	if e.Client.IsValid() {
 		env = append(env, "CLIENT_ADDRESS="+e.Client.Addr().Unmap().String())
@@ -196,6 +199,7 @@ const maxVariable = 120_000
 func fitting(rcpts []string) string {
 	var b strings.Builder
 	for i, r := range rcpts {
+		r = shellsafe.Word(r, "")
 		if b.Len()+1+len(r) > maxVariable {
 			break
 		}

@@ -31,7 +31,8 @@ func judge(t *testing.T, settings, text string) (*filters.Verdict, error) {
 		t.Fatal(err)
 	}
 	return f.Message(t.Context(), &filters.Event{
-		Client: netip.MustParseAddrPort("203.0.113.1:25"), Sender: "$(touch /tmp/x)@far.test", Recipients: []string{"a@here.test", "b@here.test"}, Message: filtertest.Message(t, text),
+		Client: netip.MustParseAddrPort("203.0.113.1:25"), Sender: "$(touch /tmp/x)@far.test", Recipients: []string{"a@here.test", "b@here.test", "\"c\nd * \"@here.test"},
+		ClientName: "*.far.test", Helo: "-x;id\x00", Login: "`id` a", Message: filtertest.Message(t, text),
 	})
 }
 
@@ -60,7 +61,9 @@ func TestWhatACommandAnswers(t *testing.T) {
 		{"and no others", "exit 1", "status = { 0 = \"continue\", 99 = \"discard\" }", 0, "", "exit status 1", 0},
 		{"scores", "echo score 1.5; echo; echo score 2", "", filters.Continue, "", "", 3.5},
 		{"the message", "grep -q '^Subject: x' && echo text found", "", filters.Continue, "found", "", 0},
-		{"the session", `echo "text $SENDER $CLIENT_ADDRESS $QUEUE_ID $1 $(echo $RECIPIENTS)"`, "", filters.Continue, "$(touch /tmp/x)@far.test 203.0.113.1 1K0ZRAC0VZ7FB7X7 an argument a@here.test b@here.test", "", 0},
+		{"the session", `echo "text $SENDER $CLIENT_ADDRESS $QUEUE_ID $1 $(echo $RECIPIENTS)"`, "", filters.Continue, "__touch_/tmp/x_@far.test 203.0.113.1 1K0ZRAC0VZ7FB7X7 an argument a@here.test b@here.test _c_d____@here.test", "", 0},
+		{"what strangers choose, without quotation marks", `eval echo text $CLIENT_NAME $HELO $LOGIN $SENDER $RECIPIENTS`, "", filters.Continue,
+			"_.far.test _x_id_ _id__a __touch_/tmp/x_@far.test a@here.test b@here.test _c_d____@here.test", "", 0},
 		{"no more of ours", `env | grep -q -i secret && exit 1; exit 0`, "", filters.Continue, "", "", 0},
 	} {
 		t.Setenv("SECRET", "x")
