@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,12 +69,8 @@ func newServer(log *maillog.Log) *server {
 
 // use puts a configuration in force. The daemons' users are those of /etc/passwd, whatever else there is.
 func (s *server) use(c *config.Config) {
-	var before *accounts.Source
-	if old := s.set.Load(); old != nil {
-		before = old.from
-	}
-	set := &settings{c, before.With(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
-	if set.from != before {
+	set := &settings{c, cmp.Or(s.set.Load(), &settings{}).from.With(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
+	if set.from.Start == nil {
 		set.from.Start, set.from.Ended = s.startAsRoot, s.endAsRoot
 	}
 	for op, name := range mayAsk {

@@ -111,29 +111,20 @@ func (s *Source) Lookup(ctx context.Context, name string) (Account, error) {
 // LookupUID returns an account with a uid, as Lookup does.
 func (s *Source) LookupUID(ctx context.Context, uid uint32) (Account, error) {
 	key := strconv.FormatUint(uint64(uid), 10)
-	u, err := user.LookupId(key)
-	var unknownID user.UnknownUserIdError
-	switch {
-	case err == nil:
+	if u, err := user.LookupId(key); err == nil {
 		return fromFile(u)
-	case !errors.As(err, &unknownID):
-		return Account{}, err
-	case s == nil || !s.nss:
+	} else if s == nil || !s.nss {
 		return Account{}, ErrUnknown
 	}
+	var a Account
 	text, err := s.ask(ctx, "passwd", key)
-	if err != nil {
-		return Account{}, err
+	if err == nil {
+		a, err = parse(text)
 	}
-	a, err := parse(text)
-	if err != nil {
-		return Account{}, err
+	if _, ferr := user.Lookup(a.Name); err == nil && (a.UID != uid || ferr == nil) { // a name of the files is that of who is in them
+		err = ErrUnknown
 	}
-	var unknown user.UnknownUserError
-	if _, err := user.Lookup(a.Name); a.UID != uid || !errors.As(err, &unknown) { // a name of the files is that of who is in them
-		return Account{}, ErrUnknown
-	}
-	return a, nil
+	return a, err
 }
 
 // Groups returns the groups that an account has beside its own.
