@@ -119,11 +119,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	program = filepath.Join(dir, "as-user")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		fmt.Printf("%v\n%s", err, out)
+	if err := mtatest.BuildInto(dir, "."); err != nil {
+		fmt.Println(err)
 		os.Exit(1)
 	}
 	status := m.Run()
@@ -133,14 +130,10 @@ func TestMain(m *testing.M) {
 
 func needRoot(t *testing.T) {
 	t.Helper()
-	_, err := exec.LookPath("unshare")
-	if os.Geteuid() == 0 && err == nil {
-		return
+	if os.Geteuid() != 0 {
+		mtatest.Lacking(t, "needs root")
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("uid %d, %v: this needs root and unshare(1)", os.Geteuid(), err)
-	}
-	t.Skip("needs root and unshare(1)")
+	mtatest.Need(t, "unshare")
 }
 
 func start(t *testing.T, settings ...string) *machine {

@@ -26,14 +26,10 @@ func TestASessionGivesUpWhatItDoesNotNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	program := filepath.Join(home, "posthouse-pop3d")
-	b, err := os.ReadFile(build(t))
-	if err == nil {
-		err = os.WriteFile(program, b, 0o755)
-	}
-	if err != nil {
+	if err := mtatest.BuildInto(home, "."); err != nil {
 		t.Fatal(err)
 	}
+	program := filepath.Join(home, "pop3d")
 	for _, d := range []string{"Maildir", "Maildir/tmp", "Maildir/new", "Maildir/cur"} {
 		if err := os.Mkdir(filepath.Join(home, d), 0o700); err != nil {
 			t.Fatal(err)
@@ -62,7 +58,7 @@ func TestASessionGivesUpWhatItDoesNotNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs.Close()
-	hand, err := json.Marshal(map[string]any{"session": "S", "identity": "alice@example.org", "mailbox": "~/Maildir", "idle": patience, "drain": time.Second})
+	hand, err := json.Marshal(map[string]any{"session": "S", "identity": "alice@example.org", "mailbox": "~/Maildir", "idle": mtatest.Patience, "drain": time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta/durable"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // counting counts the readings of folders.
@@ -37,7 +38,7 @@ func TestFolderIsReadTwiceAndThenRemembered(t *testing.T) {
 		if n == 0 {
 			name = "a"
 		}
-		write(t, filepath.Join(dir, name), "")
+		mtatest.Write(t, filepath.Join(dir, name), "")
 		names, err := l.ReadDir(dir)
 		slices.Sort(names)
 		if got := fmt.Sprint(names); got != want || err != nil {

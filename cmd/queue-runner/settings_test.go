@@ -8,6 +8,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/daemon"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // A supervisor that starts the daemon again and again must see that only the operator can help.
@@ -17,23 +18,23 @@ func TestFaultsInTheFilesThatTheConfigurationNamesAreItsFaults(t *testing.T) {
 		change func(dir string)
 		want   int
 	}{
-		{"user without a domain", func(dir string) { write(t, filepath.Join(dir, "users"), "alice\n") }, daemon.ExitConfig},
+		{"user without a domain", func(dir string) { mtatest.Write(t, filepath.Join(dir, "users"), "alice\n") }, daemon.ExitConfig},
 		{"users that others can read", func(dir string) { _ = os.Chmod(filepath.Join(dir, "users"), 0o644) }, daemon.ExitConfig},
 		{"no users file", func(dir string) { _ = os.Remove(filepath.Join(dir, "users")) }, daemon.ExitIOError},
-		{"alias without a target", func(dir string) { write(t, filepath.Join(dir, "aliases"), "team:\n") }, daemon.ExitConfig},
+		{"alias without a target", func(dir string) { mtatest.Write(t, filepath.Join(dir, "aliases"), "team:\n") }, daemon.ExitConfig},
 		{"no aliases file", func(dir string) { _ = os.Remove(filepath.Join(dir, "aliases")) }, daemon.ExitIOError},
 		{"no welcome", func(dir string) { _ = os.Remove(filepath.Join(dir, "welcome")) }, daemon.ExitIOError},
 		{"nothing wrong", func(string) {}, 0},
 	} {
 		dir := t.TempDir()
-		write(t, filepath.Join(dir, "aliases"), "team: alice\n")
-		write(t, filepath.Join(dir, "welcome"), "Subject: hello\n\nhello\n")
+		mtatest.Write(t, filepath.Join(dir, "aliases"), "team: alice\n")
+		mtatest.Write(t, filepath.Join(dir, "welcome"), "Subject: hello\n\nhello\n")
 		path := instance(t, dir, "[domains.\"example.net\"]\naliases = \""+filepath.Join(dir, "aliases")+"\"\n")
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, path, strings.Replace(string(text), "[mailboxes]\n", "[mailboxes]\nwelcome = \""+filepath.Join(dir, "welcome")+"\"\n", 1))
+		mtatest.Write(t, path, strings.Replace(string(text), "[mailboxes]\n", "[mailboxes]\nwelcome = \""+filepath.Join(dir, "welcome")+"\"\n", 1))
 		cfg, err := config.Read(path)
 		if err != nil {
 			t.Fatal(err)

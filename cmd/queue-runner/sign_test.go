@@ -13,6 +13,7 @@ import (
 
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
@@ -29,7 +30,7 @@ func signing(t *testing.T) (*signer, map[string]string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, "keys", "example.net."+sel+".pem"), string(text))
+		mtatest.Write(t, filepath.Join(dir, "keys", "example.net."+sel+".pem"), string(text))
 		key := sign.Key{Domain: "example.net", Selector: sel, Signer: k}
 		if records[key.Name()], err = key.Record(); err != nil {
 			t.Fatal(err)

@@ -12,17 +12,17 @@ import (
 
 func TestStrangersAreHeldToThePolicy(t *testing.T) {
 	p := startDaemon(t)
-	addr := p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	addr := p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	zone := mtatest.NewZone(t, "away.test. 300 IN MX 10 mx.away.test.", "null.test. 300 IN MX 0 .")
 	text, err := os.ReadFile(p.conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	set := strings.NewReplacer("require_sender_domain = false", "require_sender_domain = true\nsmtpd.reject_own_domains = true", "127.0.0.1:1\"", zone.Addr()+`"`)
-	write(t, p.conf, set.Replace(string(text)))
-	_ = p.Process.Signal(syscall.SIGHUP)
-	p.event(t, "event=reloaded")
+	mtatest.Write(t, p.conf, set.Replace(string(text)))
+	p.Signal(t, syscall.SIGHUP)
+	p.Next(t, "event=reloaded")
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +69,6 @@ C: NOOP
 S: 554 5.5.0 .*
 EOF
 `, nil)
-	p.event(t, `event=rejected .* stage=rcpt reply="550 5\.7\.27 .*" from=<a@null\.test> to=<alice@here\.test>`)
-	p.event(t, `event=rejected .* stage=hello reply="554 5\.5\.0 `)
+	p.Next(t, `event=rejected .* stage=rcpt reply="550 5\.7\.27 .*" from=<a@null\.test> to=<alice@here\.test>`)
+	p.Next(t, `event=rejected .* stage=hello reply="554 5\.5\.0 `)
 }

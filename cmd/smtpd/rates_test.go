@@ -16,36 +16,36 @@ const oneTransaction = "S: 220 .*\nC: HELO c.test\nS: 250 .*\nC: MAIL FROM:<a@aw
 // TestLimitsOutliveARestart and so does the queue's length, as queue-runner told it.
 func TestLimitsOutliveARestart(t *testing.T) {
 	p := startDaemon(t)
-	addr := p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	addr := p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	text, err := os.ReadFile(p.conf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n")
-	_ = p.Process.Signal(syscall.SIGHUP)
-	p.event(t, "event=reloaded")
+	mtatest.Write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n")
+	p.Signal(t, syscall.SIGHUP)
+	p.Next(t, "event=reloaded")
 	say(t, addr, "S: 250 .*\n")
 	say(t, addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
-	_ = p.Process.Signal(syscall.SIGTERM)
-	p.event(t, "event=stopped")
+	p.Signal(t, syscall.SIGTERM)
+	p.Next(t, "event=stopped")
 	if st, err := os.Stat(filepath.Join(p.dir, "state/smtpd/rates.json")); err != nil || st.Mode() != 0o600 {
 		t.Fatalf("got %v, %v; want a file of mode 0600", st, err)
 	}
 
 	p.restart(t)
-	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	addr = p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	say(t, addr, "S: 450 4.7.1 Too many messages, try again in 24 hours\n")
-	p.event(t, `event=rejected .* stage=rcpt reply="450 4\.7\.1 .*" from=<a@away\.test> to=<alice@here\.test>`)
-	_ = p.Process.Signal(syscall.SIGTERM)
-	p.event(t, "event=stopped")
+	p.Next(t, `event=rejected .* stage=rcpt reply="450 4\.7\.1 .*" from=<a@away\.test> to=<alice@here\.test>`)
+	p.Signal(t, syscall.SIGTERM)
+	p.Next(t, "event=stopped")
 
-	write(t, filepath.Join(p.dir, "state/smtpd/rates.json"), strings.Repeat("x", 100))
+	mtatest.Write(t, filepath.Join(p.dir, "state/smtpd/rates.json"), strings.Repeat("x", 100))
 	p.restart(t)
-	p.event(t, "event=state-failed .*rates.json")
-	addr = p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	p.Next(t, "event=state-failed .*rates.json")
+	addr = p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	say(t, addr, "S: 250 .*\n")
 }
 
@@ -65,32 +65,32 @@ func TestSeveralHostsLimitTogether(t *testing.T) {
 	var addrs []string
 	for range 2 {
 		p := startDaemon(t)
-		addrs = append(addrs, p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1])
-		p.event(t, "event=ready")
+		addrs = append(addrs, p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1])
+		p.Next(t, "event=ready")
 		text, err := os.ReadFile(p.conf)
 		if err != nil {
 			t.Fatal(err)
 		}
 		file := filepath.Join(p.dir, "redis.url")
-		write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n[shared]\nredis_url_file = \""+file+"\"\n")
-		write(t, file, "redis://:hunter2@\n")
-		_ = p.Process.Signal(syscall.SIGHUP)
-		if line := p.event(t, `.*shared\.redis_url_file.*no URL as in.*`)[0]; strings.Contains(line, "hunter2") {
+		mtatest.Write(t, p.conf, string(text)+"[smtpd.rate]\nmessages_per_client = \"1/d\"\n[shared]\nredis_url_file = \""+file+"\"\n")
+		mtatest.Write(t, file, "redis://:hunter2@\n")
+		p.Signal(t, syscall.SIGHUP)
+		if line := p.Next(t, `.*shared\.redis_url_file.*no URL as in.*`)[0]; strings.Contains(line, "hunter2") {
 			t.Errorf("the log shows the password: %s", line)
 		}
-		p.event(t, "event=reload-failed")
-		write(t, file, url+"\n")
-		_ = p.Process.Signal(syscall.SIGHUP)
-		p.event(t, "event=reloaded")
+		p.Next(t, "event=reload-failed")
+		mtatest.Write(t, file, url+"\n")
+		p.Signal(t, syscall.SIGHUP)
+		p.Next(t, "event=reloaded")
 		hosts = append(hosts, p)
 	}
 	say(t, addrs[0], "S: 250 .*\n")
 	say(t, addrs[1], "S: 450 4.7.1 Too many messages, try again in 2[34] hours?.*\n")
 	stop()
 	say(t, addrs[1], "S: 250 .*\n") // as it has counted nothing itself
-	hosts[1].event(t, "event=shared-away address=")
+	hosts[1].Next(t, "event=shared-away address=")
 	for _, p := range hosts {
-		_ = p.Process.Signal(syscall.SIGTERM)
-		p.event(t, "event=stopped")
+		p.Signal(t, syscall.SIGTERM)
+		p.Next(t, "event=stopped")
 	}
 }

@@ -52,18 +52,18 @@ func (s *secure) expect(t *testing.T, prefix string) {
 
 func TestAReloadBringsCertificatesAndLeavesSessionsOpen(t *testing.T) {
 	p := startDaemon(t)
-	addr := p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	addr := p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	other := mtatest.NewCerts(t, "mail.other.test")
 	text, err := os.ReadFile(p.conf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Dir(other.CertFile)
-	write(t, p.conf, string(text)+"[[tls.sni]]\nnames = [\"mail.other.test\"]\ncertificate = \""+dir+"/fullchain.pem\"\nkey = \""+dir+"/key.pem\"\n")
+	mtatest.Write(t, p.conf, string(text)+"[[tls.sni]]\nnames = [\"mail.other.test\"]\ncertificate = \""+dir+"/fullchain.pem\"\nkey = \""+dir+"/key.pem\"\n")
 	open := startTLS(t, addr, "mx.here.test", p.certs)
-	_ = p.Process.Signal(syscall.SIGHUP)
-	p.event(t, "event=reloaded")
+	p.Signal(t, syscall.SIGHUP)
+	p.Next(t, "event=reloaded")
 	second := startTLS(t, addr, "mail.other.test", other) // fails where the certificate is the wrong one
 
 	for _, s := range []*secure{open, second} {
@@ -74,6 +74,6 @@ func TestAReloadBringsCertificatesAndLeavesSessionsOpen(t *testing.T) {
 			s.expect(t, step[1])
 		}
 	}
-	_ = p.Process.Signal(syscall.SIGTERM)
-	p.event(t, "event=stopped")
+	p.Signal(t, syscall.SIGTERM)
+	p.Next(t, "event=stopped")
 }

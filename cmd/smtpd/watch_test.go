@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
@@ -35,8 +34,8 @@ func page(t *testing.T, socket, path string) (int, string) {
 
 func TestMetricsAndHealthTellOfTheRealWork(t *testing.T) {
 	p := startDaemon(t, "[metrics]\nsmtpd = \"unix:DIR/m\"\n")
-	addr := p.event(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
-	p.event(t, "event=ready")
+	addr := p.Next(t, `event=listening address=(127\.0\.0\.1:\d+)`)[1]
+	p.Next(t, "event=ready")
 	socket := filepath.Join(p.dir, "m")
 	if status, text := page(t, socket, "/healthz"); status != 200 || text != "ok\n" {
 		t.Errorf("got %d %q, want 200 ok", status, text)
@@ -65,7 +64,7 @@ C: QUIT
 S: 221 .*
 EOF
 `, nil)
-	p.event(t, "event=accepted")
+	p.Next(t, "event=accepted")
 	_, text := page(t, socket, "/metrics")
 	for _, want := range []string{
 		"posthouse_smtpd_connections_total 1",
@@ -92,10 +91,5 @@ EOF
 	if err := os.Rename(spool+".away", spool); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Wait(); err != nil {
-		t.Error(err)
-	}
+	p.Terminate(t)
 }

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // loggedIn waits until smtpd tells of alice's login by a mechanism, behind a mark in its log.
 func (p *peers) loggedIn(t *testing.T, mark int, mech string) {
 	t.Helper()
-	p.smtpd.awaitFrom(t, mark, "event=login .* login=alice@here.test mech="+mech+"$")
+	p.smtpd.AwaitFrom(t, mark, "event=login .* login=alice@here.test mech="+mech+"$")
 }
 
 // TestGNUSASLLogsIn is for SCRAM with a client that shares no code with us, at both ends of TLS 1.3 and of TLS 1.2.
@@ -37,7 +39,7 @@ func TestGNUSASLLogsIn(t *testing.T) {
 		{"PLAIN", "(TLS1.3)", []string{"--mechanism=PLAIN"}},
 		{"LOGIN", "(TLS1.3)", []string{"--mechanism=LOGIN"}},
 	} {
-		mark := p.smtpd.mark()
+		mark := p.smtpd.Mark()
 		status, out := gsasl(append(c.args, alice...)...)
 		for _, part := range []string{c.said, "\nAUTH " + c.mech + "\n", "\n235 2.7.0 ", "server trusted"} {
 			if status != 0 || !strings.Contains(strings.ReplaceAll(out, "\r", ""), part) {
@@ -64,11 +66,11 @@ func TestVerifiersOfGNUSASLAreTaken(t *testing.T) {
 	p := startPeers(t)
 	verifier := strings.TrimSpace(p.good(t, "", "gsasl", "--mkpasswd", "--mechanism=SCRAM-SHA-256", "--password=Gr\u00fc\u00dfe"))
 	users := filepath.Join(p.dir, "users")
-	write(t, users, readFile(t, users)+"carol@here.test "+verifier+"\n")
+	mtatest.Write(t, users, readFile(t, users)+"carol@here.test "+verifier+"\n")
 	for _, mech := range []string{"PLAIN", "SCRAM-SHA-256"} {
 		rc := p.file(t, ".msmtprc", fmt.Sprintf("account default\nhost %s\nport %s\ntls on\ntls_trust_file %s\nauth %s\nuser carol@here.test\npassword \"Gr\u00fc\u00dfe\"\nfrom carol@here.test\n",
 			p.ip, port(p.submission), p.certs.CertFile, strings.ToLower(mech)))
-		eventually(t, func() error { // smtpd looks at the file once a second
+		mtatest.Eventually(t, func() error { // smtpd looks at the file once a second
 			if status, out := p.run(t, "Subject: carol by "+mech+"\n\nhello\n", "msmtp", "-C", rc, "bob@here.test"); status != 0 {
 				return fmt.Errorf("msmtp: status %d: %s", status, out)
 			}
@@ -128,7 +130,7 @@ func TestMsmtpLogsInByScram(t *testing.T) {
 			p.ip, port(p.submission), p.certs.CertFile, auth, password))
 	}
 	for _, mech := range []string{"SCRAM-SHA-256", "PLAIN", "LOGIN"} {
-		mark := p.smtpd.mark()
+		mark := p.smtpd.Mark()
 		p.good(t, "Subject: by "+mech+"\n\nhello\n", "msmtp", "-C", rc(strings.ToLower(mech), password), "bob@here.test")
 		p.loggedIn(t, mark, mech)
 		p.wantMail(t, "bob", "by "+mech)
@@ -146,7 +148,7 @@ func TestMuttLogsInByScram(t *testing.T) {
 	for _, c := range []struct{ set, mech string }{{"", "SCRAM-SHA-256"}, {"set smtp_authenticators=scram-sha-256", "SCRAM-SHA-256"}, {"set smtp_authenticators=login", "LOGIN"}} {
 		rc := p.file(t, "muttrc", fmt.Sprintf("set ssl_force_tls=yes\nset certificate_file=%q\nset from=\"alice@here.test\"\nset smtp_url=%q\nset smtp_pass=%q\n%s\nset record=\"\"\nset spoolfile=%q\n",
 			p.certs.CertFile, "smtps://alice%40here.test@"+p.submissions, password, c.set, p.file(t, "inbox", "")))
-		mark := p.smtpd.mark()
+		mark := p.smtpd.Mark()
 		p.good(t, "hello\n", "mutt", "-n", "-F", rc, "-s", "mutt by "+c.mech, "--", "bob@here.test")
 		p.loggedIn(t, mark, c.mech)
 		p.wantMail(t, "bob", "mutt by "+c.mech)
@@ -158,7 +160,7 @@ func TestCurlLogsInByEachMechanismThatItHas(t *testing.T) {
 	body := p.file(t, "message", message("curl"))
 	for _, mech := range []string{"PLAIN", "LOGIN"} {
 		for _, more := range [][]string{nil, {"--sasl-ir"}} {
-			mark := p.smtpd.mark()
+			mark := p.smtpd.Mark()
 			p.good(t, "", "curl", append([]string{"-sS", "--ssl-reqd", "--cacert", p.certs.CertFile, "-u", "alice@here.test:" + password, "--login-options", "AUTH=" + mech,
 				"--mail-from", "alice@here.test", "--mail-rcpt", "bob@here.test", "--upload-file", body, "smtp://" + p.submission}, more...)...)
 			p.loggedIn(t, mark, mech)

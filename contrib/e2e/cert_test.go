@@ -40,7 +40,7 @@ func newAuthority(t *testing.T, validity int) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, a.roots, string(chain))
+	mtatest.Write(t, a.roots, string(chain))
 	dns, records, listen := port(), port(), port()
 	a.directory, a.records = fmt.Sprintf("https://%s:%d/dir", ip, listen), fmt.Sprintf("http://%s:%d", ip, records)
 	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{
@@ -52,7 +52,7 @@ func newAuthority(t *testing.T, validity int) *authority {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "pebble.json")
-	write(t, file, string(conf))
+	mtatest.Write(t, file, string(conf))
 	a.run(t, nil, mtatest.Need(t, "pebble-challtestsrv"), "-defaultIPv4", ip, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-dns01", fmt.Sprintf("%s:%d", ip, dns),
 		"-management", fmt.Sprintf("%s:%d", ip, records))
 	a.args = []string{mtatest.Need(t, "pebble"), "-config", file, "-dnsserver", fmt.Sprintf("%s:%d", ip, dns)}
@@ -70,7 +70,7 @@ func (a *authority) await(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		res, err := c.Get(a.directory)
 		if err == nil {
 			err = res.Body.Close()
@@ -103,7 +103,7 @@ func (a *authority) again(t *testing.T) {
 func (a *authority) asking(t *testing.T, i *instance, more string) {
 	t.Helper()
 	i.text += fmt.Sprintf("[acme]\nemail = \"postmaster@here.test\"\ndirectory = %q\noutput = %q\nlisten = \"%s:%d\"\n%s", a.directory, filepath.Dir(i.certs.CertFile), a.ip, a.asks, more)
-	write(t, i.conf, i.text)
+	mtatest.Write(t, i.conf, i.text)
 }
 
 // cert is `posthouse cert`, for which this authority's web server is one of the world.
@@ -168,7 +168,7 @@ func TestCertificatesAreObtainedAndRenewedUnderRunningDaemons(t *testing.T) {
 	if string(third.RawSubjectPublicKeyInfo) == string(second.RawSubjectPublicKeyInfo) {
 		t.Error("--new-key: the key is the same")
 	}
-	if n := i.smtpd.count("event=certificate-refused"); n > 0 {
+	if n := i.smtpd.Count("event=certificate-refused"); n > 0 {
 		t.Errorf("smtpd has refused %d pairs", n)
 	}
 }
@@ -176,7 +176,7 @@ func TestCertificatesAreObtainedAndRenewedUnderRunningDaemons(t *testing.T) {
 // awaitPresented waits until a certificate is presented.
 func awaitPresented(t *testing.T, address, name string, want *x509.Certificate) {
 	t.Helper()
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if got := presented(t, address, name); !got.Equal(want) {
 			return fmt.Errorf("%s presents the certificate %x, want %x", address, got.SerialNumber, want.SerialNumber)
 		}
@@ -217,7 +217,7 @@ esac
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, "other", name), string(b))
+		mtatest.Write(t, filepath.Join(dir, "other", name), string(b))
 	}
 	a.asking(t, i, fmt.Sprintf("dns_hook = %[1]q\n[[tls.sni]]\nnames = [\"*.other.test\", \"other.test\"]\ncertificate = %[2]q\nkey = %[3]q\n",
 		hook, filepath.Join(dir, "other/fullchain.pem"), filepath.Join(dir, "other/key.pem")))
@@ -248,7 +248,7 @@ func TestACertificateThatCannotBeObtained(t *testing.T) {
 	a.asking(t, i, "")
 	before := presentedFile(t, i)
 	good := i.text
-	change := func(old, new string) { t.Helper(); write(t, i.conf, strings.Replace(good, old, new, 1)) }
+	change := func(old, new string) { t.Helper(); mtatest.Write(t, i.conf, strings.Replace(good, old, new, 1)) }
 
 	change(fmt.Sprintf("listen = \"%s:%d\"", a.ip, a.asks), fmt.Sprintf("listen = \"%s:%d\"", a.ip, freePort(t, a.ip)))
 	a.want(t, i, 75, "What to do: let port 80 ", "renew")
@@ -261,15 +261,15 @@ func TestACertificateThatCannotBeObtained(t *testing.T) {
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho no such zone\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, i.conf, good+fmt.Sprintf("dns_hook = %q\n", hook))
+	mtatest.Write(t, i.conf, good+fmt.Sprintf("dns_hook = %q\n", hook))
 	a.want(t, i, 74, "exit status 3: no such zone", "renew")
 
-	write(t, i.conf, strings.Replace(good, "[acme]", "[acmes]", 1))
+	mtatest.Write(t, i.conf, strings.Replace(good, "[acme]", "[acmes]", 1))
 	a.want(t, i, 78, "acmes", "renew")
-	write(t, i.conf, strings.Replace(good, "postmaster@here.test\"\ndirectory", "\"\ndirectory", 1))
+	mtatest.Write(t, i.conf, strings.Replace(good, "postmaster@here.test\"\ndirectory", "\"\ndirectory", 1))
 	a.want(t, i, 78, "acme.email is not set", "renew")
 
-	write(t, i.conf, good)
+	mtatest.Write(t, i.conf, good)
 	if !presentedFile(t, i).Equal(before) {
 		t.Error("the certificate of before is gone")
 	}
@@ -278,7 +278,7 @@ func TestACertificateThatCannotBeObtained(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.ListenAndServe() }()
 	t.Cleanup(func() { _ = s.Close(); <-done })
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if _, out := a.cert(t, i, "renew"); !strings.Contains(out, "another program has this address") {
 			return fmt.Errorf("the port is taken: got\n%s", out)
 		}

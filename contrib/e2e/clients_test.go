@@ -90,9 +90,9 @@ func TestEximSendsByChunks(t *testing.T) {
 	p := startPeers(t)
 	exim := needPeer(t, "exim", "usr/sbin/exim4")
 	dir := eximDir(t)
-	write(t, filepath.Join(dir, "ca.pem"), readFile(t, p.certs.CertFile))
+	mtatest.Write(t, filepath.Join(dir, "ca.pem"), readFile(t, p.certs.CertFile))
 	conf := filepath.Join(dir, "exim.conf")
-	write(t, conf, strings.NewReplacer("DIR", dir, "EXIM", exim).Replace(fmt.Sprintf(eximConfig, p.ip, port(p.mx))))
+	mtatest.Write(t, conf, strings.NewReplacer("DIR", dir, "EXIM", exim).Replace(fmt.Sprintf(eximConfig, p.ip, port(p.mx))))
 	for _, f := range []string{"ca.pem", "exim.conf"} {
 		if err := os.Chmod(filepath.Join(dir, f), 0o644); err != nil {
 			t.Fatal(err)
@@ -107,9 +107,9 @@ func TestEximSendsByChunks(t *testing.T) {
 	})
 	big := message("exim") + strings.Repeat(strings.Repeat("x", 76)+"\r\n.\r\n", 6000)
 	for name, text := range map[string]string{"small": message("exim"), "large": big} {
-		mark := p.smtpd.mark()
+		mark := p.smtpd.Mark()
 		p.good(t, strings.ReplaceAll(text, "\r\n", "\n"), exim, "-C", conf, "-odf", "-oi", "-f", "alice@away.test", "bob@here.test", "alice@here.test")
-		accepted := p.smtpd.awaitFrom(t, mark, `event=accepted .*id=(\w+) from=<alice@away\.test> rcpts=2 .*proto=ESMTPS`)
+		accepted := p.smtpd.AwaitFrom(t, mark, `event=accepted .*id=(\w+) from=<alice@away\.test> rcpts=2 .*proto=ESMTPS`)
 		p.delivered(accepted[1], "bob")
 		if m := string(p.one(t, "bob")); !strings.HasSuffix(m, text[strings.Index(text, "\r\n\r\n"):]) {
 			t.Errorf("%s: got %.300q", name, m)
@@ -139,7 +139,7 @@ func TestMsmtpAsksForReports(t *testing.T) {
 	p := startPeers(t)
 	rc := p.file(t, ".msmtprc", fmt.Sprintf("account default\nhost %s\nport %s\ntls on\ntls_trust_file %s\nauth on\nuser alice@here.test\npassword \"%s\"\nfrom alice@here.test\ndsn_notify success,failure\ndsn_return headers\n",
 		p.ip, port(p.submission), p.certs.CertFile, password))
-	p.queue.terminate(t) // the envelope stays in the spool
+	p.queue.Terminate(t) // the envelope stays in the spool
 	p.good(t, message("dsn"), "msmtp", "-C", rc, "bob@here.test")
 	segments, err := filepath.Glob(filepath.Join(p.spool, "incoming", "*.seg"))
 	if err != nil {
@@ -177,7 +177,7 @@ with smtplib.SMTP(host, int(port), "client.test") as s:
 func TestPythonUsesExtensions(t *testing.T) {
 	p := startPeers(t)
 	p.good(t, "", "python3", "-c", pythonExtensions, p.ip, port(p.mx))
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if n := len(p.files("bob")); n != 3 {
 			return fmt.Errorf("%d messages", n)
 		}
@@ -197,14 +197,14 @@ func TestSwaksSpeaksForOthers(t *testing.T) {
 
 	x := &peers{start(t, options{more: "[smtpd]\nxclient_from = [\"127.0.0.0/8\"]\n"}), t.TempDir()}
 	swaks(x, "--xclient-addr", "192.0.2.7", "--xclient-name", "spike.test", "--xclient-helo", "spike.test")
-	x.smtpd.await(t, `event=accepted .*client=192\.0\.2\.7:\d+ name=spike\.test`)
+	x.smtpd.Await(t, `event=accepted .*client=192\.0\.2\.7:\d+ name=spike\.test`)
 
 	y := &peers{start(t, options{more: "[smtpd]\nproxy_protocol_from = [\"127.0.0.0/8\"]\n"}), t.TempDir()}
 	for _, version := range []string{"1", "2"} {
-		from := y.smtpd.mark()
+		from := y.smtpd.Mark()
 		swaks(y, "--proxy-version", version, "--proxy-family", map[string]string{"1": "TCP4", "2": "AF_INET"}[version], "--proxy-protocol", "STREAM", "--proxy-command", "PROXY",
 			"--proxy-source", "192.0.2.8", "--proxy-source-port", "4321", "--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25")
-		y.smtpd.awaitFrom(t, from, `event=accepted .*client=192\.0\.2\.8:4321 `)
+		y.smtpd.AwaitFrom(t, from, `event=accepted .*client=192\.0\.2\.8:4321 `)
 	}
 }
 
@@ -233,7 +233,7 @@ func TestHeldMessageLeavesLater(t *testing.T) {
 	if _, err := c.cmd("250", "BDAT 0 LAST"); err != nil {
 		t.Fatal(err)
 	}
-	i.queue.await(t, "event=delivered .*to=<bob@here.test> by=local")
+	i.queue.Await(t, "event=delivered .*to=<bob@here.test> by=local")
 	if d := time.Since(begin); d < time.Second {
 		t.Errorf("it was delivered after %v, want it held for two seconds", d)
 	}

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 const (
@@ -37,7 +39,7 @@ type crash struct {
 	addressed        map[string][]string
 	taken            map[string]map[string][]removal // by the readers: mailbox, token
 	recorded         map[string]bool                 // ids that the journal calls finished, or did
-	runner, receiver *daemon
+	runner, receiver *mtatest.Program
 }
 
 // outage is the time from a kill of queue-runner until the next one was ready.
@@ -86,14 +88,14 @@ func TestNothingIsLostOrDoubledByCrashes(t *testing.T) {
 	senders.Wait()
 	killers.Wait()
 	i.smtpd, i.queue = c.receiver, c.runner
-	i.smtpd.terminate(t)
-	eventually(t, func() error { return c.missing() })
+	i.smtpd.Terminate(t)
+	mtatest.Eventually(t, func() error { return c.missing() })
 	cancel()
 	others.Wait()
 	// Whatever another start would deliver again comes now.
-	i.queue.terminate(t)
+	i.queue.Terminate(t)
 	i.restart(&i.queue)
-	eventually(t, func() error { return c.reclaimed() })
+	mtatest.Eventually(t, func() error { return c.reclaimed() })
 	i.stop()
 	i.wantSound()
 	c.judge(t)
@@ -159,7 +161,7 @@ func (c *crash) sender(t *testing.T, n int) {
 
 // connect waits for a smtpd that takes mail.
 func (c *crash) connect(t *testing.T) *smtpConn {
-	late := time.After(patience)
+	late := time.After(mtatest.Patience)
 	for {
 		c.mu.Lock()
 		up := c.up
@@ -216,7 +218,7 @@ func (c *crash) reach(t *testing.T, n, slices int, part float64) {
 func (c *crash) until(t *testing.T, ok func() bool) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	late := time.After(patience)
+	late := time.After(mtatest.Patience)
 	for !ok() {
 		select {
 		case <-tick.C:
@@ -233,9 +235,9 @@ func (c *crash) killReceiver(t *testing.T) {
 	c.mu.Lock()
 	c.up = make(chan struct{})
 	c.mu.Unlock()
-	c.receiver.kill()
+	c.receiver.Kill()
 	d := c.i.launch("smtpd")
-	if _, err := d.search(0, "event=ready", patience); err != nil {
+	if _, err := d.Search(0, "event=ready", mtatest.Patience); err != nil {
 		t.Error(err)
 	}
 	c.mu.Lock()
@@ -245,10 +247,10 @@ func (c *crash) killReceiver(t *testing.T) {
 }
 
 func (c *crash) killRunner(t *testing.T) {
-	c.runner.kill()
+	c.runner.Kill()
 	killed := time.Now()
 	d := c.i.launch("queue-runner")
-	if _, err := d.search(0, "event=ready", patience); err != nil {
+	if _, err := d.Search(0, "event=ready", mtatest.Patience); err != nil {
 		t.Error(err)
 	}
 	c.mu.Lock()

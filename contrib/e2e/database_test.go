@@ -24,7 +24,7 @@ CREATE TABLE alias (address TEXT, target TEXT);
 INSERT INTO mailbox VALUES ('alice@here.test', '`+verifier+`', NULL), ('carol@here.test', NULL, 'alice@here.test');
 INSERT INTO alias VALUES ('team@here.test', 'alice'), ('team@here.test', 'carol');`)
 	url := filepath.Join(t.TempDir(), "url")
-	write(t, url, db.URL()+"\n")
+	mtatest.Write(t, url, db.URL()+"\n")
 	i := start(t, options{users: []string{}, top: fmt.Sprintf(`users.driver = "postgres"
 users.postgres.url_file = %q
 users.postgres.user = "SELECT * FROM mailbox WHERE address = $1"
@@ -43,8 +43,8 @@ users.postgres.list = "SELECT address FROM mailbox"
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.queue.await(t, "event=delivered id="+id+" to=<team@here.test>")
-	i.queue.await(t, "event=delivered id="+id+" to=<carol@here.test>")
+	i.queue.Await(t, "event=delivered id="+id+" to=<team@here.test>")
+	i.queue.Await(t, "event=delivered id="+id+" to=<carol@here.test>")
 	for _, x := range []struct{ rcpt, want string }{{"nobody@here.test", "550"}, {"bob@here.test", "550"}} {
 		if _, err := c.cmd("250", "MAIL FROM:<ann@away.test>"); err != nil {
 			t.Fatal(err)
@@ -60,7 +60,7 @@ users.postgres.list = "SELECT address FROM mailbox"
 	if id, _, err = c.send([]byte(message("to the new one")), "ann@away.test", "bob@here.test"); err != nil {
 		t.Fatal(err)
 	}
-	i.queue.await(t, "event=delivered id="+id+" to=<bob@here.test>")
+	i.queue.Await(t, "event=delivered id="+id+" to=<bob@here.test>")
 	if n := len(i.files("bob")); n != 1 {
 		t.Errorf("bob has %d messages, want 1", n)
 	}

@@ -85,7 +85,7 @@ func (i *instance) tokens(t *testing.T, local string) map[string]int {
 // wantTokens waits until a mailbox has these messages, and then sees that it has them once and no others.
 func (i *instance) wantTokens(t *testing.T, local string, want ...string) {
 	t.Helper()
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		got := i.tokens(t, local)
 		for _, w := range want {
 			if got[w] == 0 {
@@ -130,7 +130,7 @@ func TestFullSpoolRefusesLosesNothingAndGoesOn(t *testing.T) {
 	i.wantTokens(t, "bob", taken...)
 
 	for round, size := range []int{2000, 600_000} {
-		mark := i.smtpd.mark()
+		mark := i.smtpd.Mark()
 		free := fill(t, disk, 1<<20)
 		err := i.withoutQueue(t, func() (err error) { // which makes room while it is quicker than this
 			for n := 0; err == nil && n < 3000; n++ {
@@ -144,7 +144,7 @@ func TestFullSpoolRefusesLosesNothingAndGoesOn(t *testing.T) {
 		if !strings.Contains(err.Error(), `"452 4.3.1`) || strings.Contains(err.Error(), disk) {
 			t.Errorf("messages of %d octets: got %v, want 452 4.3.1 and no word of where", size, err)
 		}
-		i.smtpd.awaitFrom(t, mark, `level=error event=fault .*no space left on device`)
+		i.smtpd.AwaitFrom(t, mark, `level=error event=fault .*no space left on device`)
 		free()
 		if err := send(fmt.Sprintf("after-%d", round), size); err != nil {
 			t.Errorf("with room again: got %v", err)
@@ -152,13 +152,13 @@ func TestFullSpoolRefusesLosesNothingAndGoesOn(t *testing.T) {
 		i.wantTokens(t, "bob", taken...)
 	}
 
-	write(t, i.conf, strings.Replace(i.text, `reserve_disk = "0"`, `reserve_disk = "1GB"`, 1))
-	i.smtpd.signal(t, sighup)
-	i.smtpd.await(t, "event=reloaded")
+	mtatest.Write(t, i.conf, strings.Replace(i.text, `reserve_disk = "0"`, `reserve_disk = "1GB"`, 1))
+	i.smtpd.Signal(t, sighup)
+	i.smtpd.Await(t, "event=reloaded")
 	if err := send("reserve", 10); err == nil || !strings.Contains(err.Error(), `"452 4.3.1`) {
 		t.Errorf("less than reserve_disk: got %v, want 452 4.3.1", err)
 	}
-	i.smtpd.await(t, `event=fault .*smtpd.reserve_disk wants`)
+	i.smtpd.Await(t, `event=fault .*smtpd.reserve_disk wants`)
 	i.stop()
 	i.startAll()
 	i.wantTokens(t, "bob", taken...)
@@ -169,8 +169,8 @@ func TestFullSpoolRefusesLosesNothingAndGoesOn(t *testing.T) {
 // withoutQueue stops queue-runner in its tracks while f runs.
 func (i *instance) withoutQueue(t *testing.T, f func() error) error {
 	t.Helper()
-	i.queue.signal(t, syscall.SIGSTOP)
-	defer i.queue.signal(t, syscall.SIGCONT)
+	i.queue.Signal(t, syscall.SIGSTOP)
+	defer i.queue.Signal(t, syscall.SIGCONT)
 	return f()
 }
 
@@ -183,10 +183,10 @@ func TestFullMailboxDiskDefersAndGoesOn(t *testing.T) {
 	small := i.deposit(t, string(tokenMessage("small", 100)), "bob", "alice")
 	large := i.deposit(t, string(tokenMessage("large", 1<<20)), "bob")
 	for _, id := range []string{small, large} {
-		i.queue.await(t, `level=warn event=deferred id=`+id+` to=<bob@here.test> reply="4\d\d 4\.\d\.\d.*err=".*`+i.mailbox("bob")+`.*no space left on device`)
+		i.queue.Await(t, `level=warn event=deferred id=`+id+` to=<bob@here.test> reply="4\d\d 4\.\d\.\d.*err=".*`+i.mailbox("bob")+`.*no space left on device`)
 	}
-	i.queue.await(t, `event=deferred id=`+small+` to=<alice@here.test>`)
-	i.queue.await(t, `event=deferred id=`+large+` to=<bob@here.test>.*tries=2`)
+	i.queue.Await(t, `event=deferred id=`+small+` to=<alice@here.test>`)
+	i.queue.Await(t, `event=deferred id=`+large+` to=<bob@here.test>.*tries=2`)
 	free()
 	i.wantTokens(t, "bob", "first", "small", "large")
 	i.wantTokens(t, "alice", "small")
@@ -203,10 +203,10 @@ func TestFullMailboxDiskDefersAndGoesOn(t *testing.T) {
 func TestMaildirThatCannotBeWrittenDefersAlone(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{more: "[queue]\nretry_first = \"1s\"\nretry_max = \"1s\"\n"})
-	write(t, i.mailbox("bob"), "a file where the Maildir should be")
+	mtatest.Write(t, i.mailbox("bob"), "a file where the Maildir should be")
 	id := i.deposit(t, string(tokenMessage("one", 100)), "bob", "alice")
 	i.wantTokens(t, "alice", "one")
-	i.queue.await(t, `level=warn event=deferred id=`+id+` to=<bob@here.test> reply="451 4\.\d\.\d[^"]*".*err=.*`+i.mailbox("bob")+`.*not a directory`)
+	i.queue.Await(t, `level=warn event=deferred id=`+id+` to=<bob@here.test> reply="451 4\.\d\.\d[^"]*".*err=.*`+i.mailbox("bob")+`.*not a directory`)
 	if c, err := i.dialPOP3("bob"); err == nil || !strings.Contains(err.Error(), "-ERR [SYS/PERM]") {
 		t.Errorf("POP3: got %v, %v; want -ERR [SYS/PERM]: a person has to mend it (RFC 3206 4)", c, err)
 	}
@@ -228,7 +228,7 @@ func TestReadOnlyMailboxDiskDefersAndGoesOn(t *testing.T) {
 		mtatest.Lacking(t, "remount: %v", err)
 	}
 	id := i.deposit(t, string(tokenMessage("second", 100)), "bob")
-	i.queue.await(t, `event=deferred id=`+id+` .*err=.*read-only file system`)
+	i.queue.Await(t, `event=deferred id=`+id+` .*err=.*read-only file system`)
 	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -275,11 +275,11 @@ func (i *instance) wantUnsound(path string) {
 func TestDamagedSegmentCostsOneMessageAlone(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{})
-	i.queue.terminate(t)
+	i.queue.Terminate(t)
 	for _, token := range []string{"one", "two-that-is-damaged", "three"} {
 		i.deposit(t, string(tokenMessage(token, 1000)), "bob")
 	}
-	i.smtpd.terminate(t)
+	i.smtpd.Terminate(t)
 	segment := ""
 	segments, err := filepath.Glob(i.spool + "/incoming/*.seg") // more than one where the messages took long
 	for _, path := range segments {
@@ -294,7 +294,7 @@ func TestDamagedSegmentCostsOneMessageAlone(t *testing.T) {
 	damage(t, segment, "two-that-is-damaged")
 	i.wantUnsound(segment)
 	i.restart(&i.queue)
-	m := i.queue.await(t, `level=error event=spool-damaged file=(\S+) offset=\d+ length=\d+ saved=(\S+)`)
+	m := i.queue.Await(t, `level=error event=spool-damaged file=(\S+) offset=\d+ length=\d+ saved=(\S+)`)
 	if filepath.Base(m[1]) != filepath.Base(segment) {
 		t.Errorf("the log names %s, want %s", m[1], segment)
 	}
@@ -312,13 +312,13 @@ func TestDamagedSegmentCostsOneMessageAlone(t *testing.T) {
 func TestDamagedDeferredFileCostsOneMessageAlone(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{more: "[queue]\nretry_first = \"1s\"\nretry_max = \"1s\"\n"})
-	write(t, i.mailbox("bob"), "a file where the Maildir should be")
+	mtatest.Write(t, i.mailbox("bob"), "a file where the Maildir should be")
 	bad := i.deposit(t, string(tokenMessage("to-be-damaged", 1000)), "bob")
 	good := i.deposit(t, string(tokenMessage("good", 1000)), "bob")
 	for _, id := range []string{bad, good} {
-		i.queue.await(t, `event=deferred id=`+id)
+		i.queue.Await(t, `event=deferred id=`+id)
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if list, err := filepath.Glob(i.spool + "/incoming/*"); err != nil || len(list) > 0 {
 			return fmt.Errorf("segments %v, %v", list, err)
 		}
@@ -334,7 +334,7 @@ func TestDamagedDeferredFileCostsOneMessageAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.startAll()
-	i.queue.await(t, `level=error event=spool-corrupt file=`+path+` saved=`+i.spool+`/corrupt/\S+ err=`)
+	i.queue.Await(t, `level=error event=spool-corrupt file=`+path+` saved=`+i.spool+`/corrupt/\S+ err=`)
 	if list, err := filepath.Glob(i.spool + "/corrupt/*" + bad + "*"); err != nil || len(list) == 0 {
 		t.Errorf("corrupt/: got %v, %v; want the file", list, err)
 	}

@@ -41,7 +41,7 @@ func TestChangesBetweenVersions(t *testing.T) {
 			if filterless {
 				lacks = append(lacks, "filters.enabled")
 				i.text = regexp.MustCompile(`(?m)^enabled = .*$`).ReplaceAllString(i.text, "")
-				write(t, i.conf, i.text)
+				mtatest.Write(t, i.conf, i.text)
 			}
 			t.Logf("keys that one of them has not: %q", lacks)
 			i.bin = c.way[0]
@@ -78,7 +78,7 @@ func (i *instance) suit(programs ...string) (lacks []string) {
 				lines[n-1], lacks = "", append(lacks, m[2])
 			}
 			i.text = strings.Join(lines, "\n")
-			write(i.t, i.conf, i.text)
+			mtatest.Write(i.t, i.conf, i.text)
 		}
 	}
 	return lacks
@@ -93,11 +93,11 @@ func withoutFilters(t *testing.T, programs ...string) bool {
 		i.bin = dir
 		i.linkFilters()
 		i.smtpd = i.launch("smtpd")
-		i.smtpd.await(t, "event=ready")
+		i.smtpd.Await(t, "event=ready")
 		c := i.connect(t)
 		_, _, err := c.send([]byte("Subject: x\r\n\r\nx\r\n"), "x@away.test", "postmaster@"+i.domain)
 		c.close()
-		i.smtpd.terminate(t)
+		i.smtpd.Terminate(t)
 		if err != nil {
 			return true
 		}
@@ -109,7 +109,7 @@ func withoutFilters(t *testing.T, programs ...string) bool {
 func (i *instance) comeTo(sink *mtatest.Sink) {
 	i.linkFilters()
 	i.text = strings.ReplaceAll(i.text, nowhere, sink.Addr())
-	write(i.t, i.conf, i.text)
+	mtatest.Write(i.t, i.conf, i.text)
 }
 
 // passesOn has a version try all that waits, in vain, take more, and end in the midst of it.
@@ -122,13 +122,13 @@ func (i *instance) passesOn(t *testing.T, n *versionNote) {
 	i.tryAsk("retry", "--all", "--yes")
 	i.wait(f.remote("deferred by the one between"), "u@away.test")
 	i.delivered(i.deposit(t, f.local("delivered by the one between"), "bob"), "bob")
-	i.queue.kill()
+	i.queue.Kill()
 	c := i.submit(t, "alice")
 	if _, _, err := c.send([]byte(f.remote("taken by the one between")), i.address("alice"), "u@away.test"); err != nil {
 		t.Fatal(err)
 	}
 	c.close()
-	i.smtpd.terminate(t)
-	i.pop3d.terminate(t)
+	i.smtpd.Terminate(t)
+	i.pop3d.Terminate(t)
 	*n = f.n
 }

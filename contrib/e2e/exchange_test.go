@@ -150,12 +150,12 @@ func TestTwoHostsExchangeMail(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, r := range to {
-			line := d.from.queue.await(t, "event=delivered id="+id+" to=<"+r+">.*")[0]
+			line := d.from.queue.Await(t, "event=delivered id="+id+" to=<"+r+">.*")[0]
 			if want := fmt.Sprintf("by=mx.%s address=%s", d.to.domain, d.to.mx); !strings.Contains(line, want) || !strings.Contains(line, "tls=") {
 				t.Errorf("got %s, want %s over TLS", line, want)
 			}
 		}
-		other := d.to.smtpd.await(t, "event=accepted .*id=(\\w+) from=<"+d.from.address(d.sender)+">")[1]
+		other := d.to.smtpd.Await(t, "event=accepted .*id=(\\w+) from=<"+d.from.address(d.sender)+">")[1]
 		for _, r := range d.rcpts {
 			d.to.delivered(other, r) // all of them by one transaction
 			head, rest := trace(t, d.to.one(t, r))
@@ -174,9 +174,9 @@ func TestTwoHostsExchangeMail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.here.queue.await(t, "event=failed id="+id+" to=<nobody@there.test>.*550 5.1.1")
-		w.here.queue.await(t, "event=delivered id="+id+" to=<bob@there.test>")
-		dsn := w.here.queue.await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
+		w.here.queue.Await(t, "event=failed id="+id+" to=<nobody@there.test>.*550 5.1.1")
+		w.here.queue.Await(t, "event=delivered id="+id+" to=<bob@there.test>")
+		dsn := w.here.queue.Await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
 		w.here.delivered(dsn, "alice")
 		m := w.here.one(t, "alice")
 		wantReport(t, m, w.here, "alice@here.test", "nobody@there.test", "5.1.1", "smtp; 550 5.1.1")
@@ -193,7 +193,7 @@ func TestTwoHostsExchangeMail(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dsn := w.here.queue.await(t, `event=reported id=(\w+) parent=`+id)[1]
+			dsn := w.here.queue.Await(t, `event=reported id=(\w+) parent=`+id)[1]
 			w.here.delivered(dsn, "amy")
 			wantReport(t, w.here.one(t, "amy"), w.here, "amy@here.test", "x@"+domain, want[0], "x-posthouse; "+want[1]) // nobody has said it over SMTP
 		}
@@ -208,42 +208,42 @@ func TestAliasesCatchAllAndDelimiterAcrossHosts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{users: []string{"alice", "amy", "rest"}, inside: `catch_all = "rest"`}, options{users: []string{"bob", "bob.lists"}})
 	aliases := w.here.dir + "/aliases"
-	write(t, aliases, "team: alice, inner, bob@there.test, ben+x@there.test\ninner: amy, alice\nround: trip\ntrip: round, alice\n")
-	write(t, w.here.conf, strings.Replace(w.here.text, `catch_all = "rest"`, fmt.Sprintf("catch_all = \"rest\"\naliases = %q", aliases), 1))
-	write(t, w.there.dir+"/aliases", "ben: bob+lists@there.test\n")
-	write(t, w.there.conf, strings.Replace(w.there.text, "[domains.\"there.test\"]\n", fmt.Sprintf("[domains.\"there.test\"]\naliases = %q\n", w.there.dir+"/aliases"), 1))
-	for _, d := range []*daemon{w.here.smtpd, w.here.queue, w.there.smtpd, w.there.queue} {
-		d.signal(t, sighup)
-		d.await(t, "event=reloaded")
+	mtatest.Write(t, aliases, "team: alice, inner, bob@there.test, ben+x@there.test\ninner: amy, alice\nround: trip\ntrip: round, alice\n")
+	mtatest.Write(t, w.here.conf, strings.Replace(w.here.text, `catch_all = "rest"`, fmt.Sprintf("catch_all = \"rest\"\naliases = %q", aliases), 1))
+	mtatest.Write(t, w.there.dir+"/aliases", "ben: bob+lists@there.test\n")
+	mtatest.Write(t, w.there.conf, strings.Replace(w.there.text, "[domains.\"there.test\"]\n", fmt.Sprintf("[domains.\"there.test\"]\naliases = %q\n", w.there.dir+"/aliases"), 1))
+	for _, d := range []*mtatest.Program{w.here.smtpd, w.here.queue, w.there.smtpd, w.there.queue} {
+		d.Signal(t, sighup)
+		d.Await(t, "event=reloaded")
 	}
 
 	id := w.here.deposit(t, "Subject: x\r\n\r\nto the team\r\n", "team")
-	expanded := w.here.queue.await(t, `event=expanded id=`+id+` to=<team@here.test> members=2 forwarded=2 child=(\w+)`)
+	expanded := w.here.queue.Await(t, `event=expanded id=`+id+` to=<team@here.test> members=2 forwarded=2 child=(\w+)`)
 	for _, u := range []string{"alice", "amy"} {
 		w.here.delivered(id, u)
 		if m := w.here.one(t, u); !strings.HasSuffix(string(m), "\r\n\r\nto the team\r\n") {
 			t.Errorf("%s: got %q", u, m)
 		}
 	}
-	w.here.queue.await(t, "event=delivered id="+expanded[1]+" to=<bob@there.test> by=mx.there.test")
-	w.here.queue.await(t, `event=delivered id=`+expanded[1]+` to=<ben\+x@there.test> by=mx.there.test`)
-	w.there.queue.await(t, `event=delivered id=\w+ to=<ben\+x@there.test> by=local`)
-	w.there.queue.await(t, `event=delivered id=\w+ to=<bob@there.test> by=local`)
+	w.here.queue.Await(t, "event=delivered id="+expanded[1]+" to=<bob@there.test> by=mx.there.test")
+	w.here.queue.Await(t, `event=delivered id=`+expanded[1]+` to=<ben\+x@there.test> by=mx.there.test`)
+	w.there.queue.Await(t, `event=delivered id=\w+ to=<ben\+x@there.test> by=local`)
+	w.there.queue.Await(t, `event=delivered id=\w+ to=<bob@there.test> by=local`)
 	if all := w.there.fetchAll(t, "bob"); len(all) != 2 {
 		t.Errorf("bob: got %d messages, want his own and ben's", len(all))
 	}
 
 	id = w.here.deposit(t, "Subject: x\r\n\r\nin a circle\r\n", "round")
-	w.here.queue.await(t, `event=deferred id=`+id+` to=<round@here.test> reply="451 4.3.5.*alias loop`)
-	write(t, aliases, "round: trip\ntrip: alice\n")
+	w.here.queue.Await(t, `event=deferred id=`+id+` to=<round@here.test> reply="451 4.3.5.*alias loop`)
+	mtatest.Write(t, aliases, "round: trip\ntrip: alice\n")
 	w.here.delivered(id, "round")
 	w.here.one(t, "alice")
 
 	id = w.here.deposit(t, "Subject: x\r\n\r\nto whom it may concern\r\n", "whoever", "amy+tag", "rest")
 	for _, u := range []string{"rest", "amy"} {
-		w.here.queue.await(t, `event=delivered id=`+id+` to=<`+u+`[^>]*@here.test> by=local`)
+		w.here.queue.Await(t, `event=delivered id=`+id+` to=<`+u+`[^>]*@here.test> by=local`)
 	}
-	w.here.queue.await(t, "event=finished id="+id)
+	w.here.queue.Await(t, "event=finished id="+id)
 	w.here.one(t, "amy")
 	if n := len(w.here.fetchAll(t, "rest")); n < 1 || n > 2 {
 		t.Errorf("rest: got %d messages, want one or two", n)
@@ -255,7 +255,7 @@ func TestAliasesCatchAllAndDelimiterAcrossHosts(t *testing.T) {
 		}
 	}
 	id = w.there.deposit(t, "Subject: x\r\n\r\n", "bob+lists", "bob+others")
-	w.there.queue.await(t, "event=finished id="+id)
+	w.there.queue.Await(t, "event=finished id="+id)
 	w.there.one(t, "bob")
 	if all, err := filepath.Glob(list + "/new/*"); err != nil || len(all) != 1 {
 		t.Errorf("bob's folder lists: got %v, %v; want one message", all, err)

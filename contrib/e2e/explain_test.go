@@ -27,7 +27,7 @@ func TestExplainSaysWhatWouldBeDone(t *testing.T) {
 	)
 	zone.Sign("dane.test", ".dane.test")
 	aliases := filepath.Join(t.TempDir(), "aliases")
-	write(t, aliases, "team: alice, carol@far.test, dave@dane.test, erin@gateway.test\nbad: nobody\n")
+	mtatest.Write(t, aliases, "team: alice, carol@far.test, dave@dane.test, erin@gateway.test\nbad: nobody\n")
 	i := newInstance(t, options{
 		ip: ip, inside: fmt.Sprintf("aliases = %q", aliases),
 		more: fmt.Sprintf("[outbound]\nresolver = [%q]\n[[route]]\ndomain = \"gateway.test\"\nto = \"lmtp:unix:/run/gateway\"\n"+
@@ -75,7 +75,7 @@ func TestExplainKnowsWhatTheDaemonsKnow(t *testing.T) {
 	zone := mtatest.NewZone(t, "far.test. 300 IN MX 10 mx.far.test.", "mx.far.test. 300 IN A "+ip) // nobody listens there
 	i := start(t, options{ip: ip, more: fmt.Sprintf("[outbound]\nresolver = [%q]\nport = %d\n", zone.Addr(), freePort(t, ip))})
 	i.wait("Subject: x\r\n\r\nx\r\n", "x@far.test")
-	i.queue.await(t, "event=dead site=")
+	i.queue.Await(t, "event=dead site=")
 	status, out := i.explain("other@far.test")
 	if want := "  queue     dead, window 0, connections 0, queued 0, waiting "; status != 0 || !strings.Contains(out, want) || strings.Contains(out, "note ") {
 		t.Errorf("got status %d\n%s\nwant %q and no note", status, out, want)

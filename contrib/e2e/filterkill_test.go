@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestFiltersThatAreKilledLoseNoMessage kills each filter every 200 ms under load. Whatever got 250
@@ -52,7 +54,7 @@ func TestFiltersThatAreKilledLoseNoMessage(t *testing.T) {
 	}
 	send("first") // before any is killed
 	end := time.Now().Add(length)
-	late := end.Add(patience)
+	late := end.Add(mtatest.Patience)
 	goOn := func() bool { // longer on a machine so busy that nothing came between a kill and a new start
 		mu.Lock()
 		defer mu.Unlock()
@@ -88,9 +90,9 @@ func TestFiltersThatAreKilledLoseNoMessage(t *testing.T) {
 			t.Errorf("%s was not judged once: %v %.300q", path, err, b)
 		}
 	}
-	i.smtpd.terminate(t)
+	i.smtpd.Terminate(t)
 	run := func(when string, n int) {
-		eventually(t, func() error {
+		mtatest.Eventually(t, func() error {
 			if got := startedFrom(t, dir); len(got) != n {
 				return fmt.Errorf("%s: got the processes %v, want %d", when, got, n)
 			}
@@ -100,9 +102,9 @@ func TestFiltersThatAreKilledLoseNoMessage(t *testing.T) {
 	run("after smtpd's end", 0)
 	i.restart(&i.smtpd)
 	run("after a restart", 2)
-	i.smtpd.kill()
+	i.smtpd.Kill()
 	run("after smtpd was killed", 0)
-	i.queue.terminate(t)
+	i.queue.Terminate(t)
 	i.wantSound()
 }
 

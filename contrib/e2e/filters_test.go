@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // filtered is an instance with filters that come along, by name, and the settings of each. table is of [filters].
@@ -24,7 +26,7 @@ func filteredFor(t *testing.T, users []string, table string, settings map[string
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	more := "[filters]\ndirectory = \"" + dir + "/filters\"\nsettings = \"" + dir + "/filters.d\"\n" + table
 	for name, text := range settings {
-		write(t, filepath.Join(dir, "filters.d", name+".toml"), text)
+		mtatest.Write(t, filepath.Join(dir, "filters.d", name+".toml"), text)
 		if err := os.MkdirAll(filepath.Join(dir, "filters"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -52,12 +54,12 @@ func TestQuarantinedMailIsHeldForTheOperator(t *testing.T) {
 	var ids []string
 	for _, subject := range []string{"odd one", "odd two", "odd three"} {
 		id := i.deposit(t, "Subject: "+subject+"\r\n\r\nx\r\n", "bob")
-		i.smtpd.await(t, "event=filtered .*id="+id+" filter=policy stage=message verdict=quarantine text=\"an odd subject\"")
-		i.queue.await(t, "event=held id="+id+" reason=\""+why+"\"")
+		i.smtpd.Await(t, "event=filtered .*id="+id+" filter=policy stage=message verdict=quarantine text=\"an odd subject\"")
+		i.queue.Await(t, "event=held id="+id+" reason=\""+why+"\"")
 		ids = append(ids, id)
 	}
 	i.delivered(i.deposit(t, "Subject: even\r\n\r\nx\r\n", "bob"), "bob")
-	i.queue.kill()
+	i.queue.Kill()
 	i.restart(&i.queue)
 	list := i.inQueue("--status=held")
 	if len(list) != 3 || list[0].ID != ids[0] || list[0].Why != why || len(i.files("bob")) != 1 {
@@ -74,7 +76,7 @@ func TestQuarantinedMailIsHeldForTheOperator(t *testing.T) {
 	}
 	i.ask("remove", "--yes", ids[1])
 	i.ask("bounce", "--reason", "not wanted here", ids[2])
-	i.queue.await(t, "event=failed id="+ids[2])
+	i.queue.Await(t, "event=failed id="+ids[2])
 	if list := i.inQueue("--status=held"); len(list) != 0 {
 		t.Errorf("in the end: got %+v held, want none", list)
 	}

@@ -42,9 +42,9 @@ type instance struct {
 	spool, mail                 string
 	mx, submission, submissions string // addresses
 	pop3, pop3s, socket         string
-	smtpd, queue, pop3d         *daemon
+	smtpd, queue, pop3d         *mtatest.Program
 	mu                          sync.Mutex // guards all
-	all                         []*daemon
+	all                         []*mtatest.Program
 }
 
 // password is everybody's.
@@ -122,8 +122,8 @@ func newInstance(t testing.TB, o options) *instance {
 		*a = fmt.Sprintf("%s:%d", o.ip, freePort(t, o.ip))
 	}
 	i.text = i.configuration(o)
-	write(t, i.conf, i.text)
-	write(t, filepath.Join(dir, "users"), "")
+	mtatest.Write(t, i.conf, i.text)
+	mtatest.Write(t, filepath.Join(dir, "users"), "")
 	for _, u := range o.users {
 		i.addUser(u)
 	}
@@ -184,15 +184,15 @@ func start(t testing.TB, o options) *instance {
 func (i *instance) startAll() {
 	i.t.Helper()
 	i.smtpd, i.queue, i.pop3d = i.launch("smtpd"), i.launch("queue-runner"), i.launch("pop3d")
-	for _, d := range []*daemon{i.smtpd, i.queue, i.pop3d} {
-		d.await(i.t, "event=ready")
+	for _, d := range []*mtatest.Program{i.smtpd, i.queue, i.pop3d} {
+		d.Await(i.t, "event=ready")
 	}
 }
 
 // launch starts one program on the instance, without waiting for it.
-func (i *instance) launch(name string) *daemon {
+func (i *instance) launch(name string) *mtatest.Program {
 	i.t.Helper()
-	d := launchProgram(i.t, name, filepath.Join(i.bin, name), "--config", i.conf)
+	d := mtatest.Start(i.t, filepath.Join(i.bin, name), "--config", i.conf)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.all = append(i.all, d)
@@ -200,18 +200,18 @@ func (i *instance) launch(name string) *daemon {
 }
 
 // restart starts one program and waits until it is ready.
-func (i *instance) restart(d **daemon) {
+func (i *instance) restart(d **mtatest.Program) {
 	i.t.Helper()
-	*d = i.launch((*d).name)
-	(*d).await(i.t, "event=ready")
+	*d = i.launch((*d).Name)
+	(*d).Await(i.t, "event=ready")
 }
 
 // stop ends the three programs, in the order of the mail.
 func (i *instance) stop() {
 	i.t.Helper()
-	for _, d := range []*daemon{i.smtpd, i.queue, i.pop3d} {
-		if d.running() {
-			d.terminate(i.t)
+	for _, d := range []*mtatest.Program{i.smtpd, i.queue, i.pop3d} {
+		if d.Running() {
+			d.Terminate(i.t)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func (i *instance) dump() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, d := range i.all[max(0, len(i.all)-6):] {
-		i.t.Log(d.tail(60))
+		i.t.Log(d.Tail(60))
 	}
 }
 
@@ -282,5 +282,5 @@ func (i *instance) files(local string) []string {
 // delivered waits until queue-runner tells that a message has reached a local user.
 func (i *instance) delivered(id, local string) {
 	i.t.Helper()
-	i.queue.await(i.t, fmt.Sprintf(`event=delivered id=%s to=<%s> by=local`, id, i.address(local)))
+	i.queue.Await(i.t, fmt.Sprintf(`event=delivered id=%s to=<%s> by=local`, id, i.address(local)))
 }

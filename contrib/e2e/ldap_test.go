@@ -52,7 +52,7 @@ users.ldap.list = "(objectClass=mailUser)"
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.queue.await(t, "event=finished id="+id)
+	i.queue.Await(t, "event=finished id="+id)
 	rcpt("550", "nobody@here.test")
 	rcpt("550", "*@here.test")
 	pop := i.login(t, "alice")
@@ -75,19 +75,19 @@ users.ldap.list = "(objectClass=mailUser)"
 	} else if c != nil {
 		c.close()
 	}
-	i.smtpd.await(t, "event=users-away driver=ldap")
+	i.smtpd.Await(t, "event=users-away driver=ldap")
 	if status, out := i.posthouse("", "check", "--config", i.conf); status == 0 || !strings.Contains(out, "ldap: users cannot be looked up now") {
 		t.Errorf("check: %d %s", status, out)
 	}
 	s.Start(t)
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		_, _, err := c.send([]byte(message("to carol")), "ann@away.test", "carol@here.test")
 		if err != nil {
 			_, _ = c.cmd("250", "RSET")
 		}
 		return err
 	})
-	i.smtpd.await(t, "event=users-back driver=ldap")
+	i.smtpd.Await(t, "event=users-back driver=ldap")
 	i.stop()
 	i.wantSound()
 }

@@ -34,8 +34,8 @@ func TestAFrontHandsOverByLMTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, local := range []string{"alice", "bob"} {
-		here.queue.await(t, "event=delivered id="+id+" to=<"+local+"@here.test>")
-		there.queue.await(t, "event=delivered .*to=<"+local+"@here.test>")
+		here.queue.Await(t, "event=delivered id="+id+" to=<"+local+"@here.test>")
+		there.queue.Await(t, "event=delivered .*to=<"+local+"@here.test>")
 		files := there.files(local)
 		if len(files) != 1 {
 			t.Fatalf("%s has %d messages, want 1", local, len(files))
@@ -44,7 +44,7 @@ func TestAFrontHandsOverByLMTP(t *testing.T) {
 			t.Errorf("%s got %s", local, got)
 		}
 	}
-	here.queue.await(t, "event=failed id="+id+" to=<nobody@here.test>.* reply=\"550 5.1.1")
+	here.queue.Await(t, "event=failed id="+id+" to=<nobody@here.test>.* reply=\"550 5.1.1")
 	for _, i := range []*instance{here, there} {
 		i.stop()
 		i.wantSound()
@@ -58,7 +58,7 @@ func TestAClientOfLMTP(t *testing.T) {
 	i := newInstance(t, options{})
 	socket := filepath.Join(i.dir, "lmtp.sock")
 	i.text += fmt.Sprintf("[[smtpd.listen]]\naddress = \"unix:%s\"\nrole = \"lmtp\"\n", socket)
-	write(t, i.conf, i.text)
+	mtatest.Write(t, i.conf, i.text)
 	i.startAll()
 	out, err := exec.Command(python, "-c", `
 import smtplib, sys
@@ -75,7 +75,7 @@ c.quit()
 		}
 	}
 	for _, local := range []string{"alice", "bob"} {
-		i.queue.await(t, "event=delivered .*to=<"+local+"@here.test>")
+		i.queue.Await(t, "event=delivered .*to=<"+local+"@here.test>")
 		if files := i.files(local); len(files) != 1 || !strings.Contains(contentOf(t, files[0]), "by lmtp") {
 			t.Errorf("%s got %q", local, files)
 		}

@@ -50,7 +50,7 @@ const elsewhere = "erin"
 type machine struct {
 	*instance
 	space  string // the namespace
-	helper *daemon
+	helper *mtatest.Program
 }
 
 func newMachine(t *testing.T, o options) *machine {
@@ -66,10 +66,10 @@ func newMachine(t *testing.T, o options) *machine {
 	m.accounts()
 	m.command("posthouse", "folders", "--config", m.conf)
 	m.helper = m.run("as-user", "root")
-	m.helper.await(t, "event=ready")
+	m.helper.Await(t, "event=ready")
 	m.smtpd, m.queue, m.pop3d = m.run("smtpd", "posthouse-smtpd"), m.run("queue-runner", "posthouse-queue"), m.run("pop3d", "posthouse-mail")
-	for _, d := range []*daemon{m.smtpd, m.queue, m.pop3d} {
-		d.await(t, "event=ready")
+	for _, d := range []*mtatest.Program{m.smtpd, m.queue, m.pop3d} {
+		d.Await(t, "event=ready")
 	}
 	return m
 }
@@ -119,7 +119,7 @@ func (m *machine) accounts() {
 		shadow += fmt.Sprintf("%s:%s:20000:0:99999:7:::\n", name, hashed)
 	}
 	for name, text := range map[string]string{"passwd": passwd, "group": groups, "shadow": shadow, "extrausers": extra, "nsswitch.conf": "passwd: files extrausers\ngroup: files\n"} {
-		write(m.t, filepath.Join(m.dir, name), text)
+		mtatest.Write(m.t, filepath.Join(m.dir, name), text)
 		if err := os.Chmod(filepath.Join(m.dir, name), 0o644); err != nil {
 			m.t.Fatal(err)
 		}
@@ -153,14 +153,15 @@ func (m *machine) accounts() {
 func (m *machine) home(name string) string { return filepath.Join(m.dir, "home", name) }
 
 // run starts a daemon as a user.
-func (m *machine) run(name, user string) *daemon {
+func (m *machine) run(name, user string) *mtatest.Program {
 	m.t.Helper()
 	argv := []string{m.space, "--", filepath.Join(bin, name), "--config", m.conf}
 	if user != "root" {
 		argv = []string{m.space, "--", "setpriv", "--reuid=" + user, "--regid=" + user, "--init-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all",
 			filepath.Join(bin, name), "--config", m.conf}
 	}
-	d := launchProgram(m.t, name, "nsenter", argv...)
+	d := mtatest.Start(m.t, "nsenter", argv...)
+	d.Name = name
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.all = append(m.all, d)

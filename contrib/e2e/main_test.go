@@ -4,17 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
-
-// patience is how long a test waits for what should be there at once, before it fails.
-const patience = 3 * time.Minute
 
 // bin is the folder of the programs. TestMain sets it, and nothing changes it.
 var bin string
@@ -38,11 +32,12 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./cmd/smtpd", "./cmd/queue-runner", "./cmd/pop3d", "./cmd/posthouse", "./cmd/sendmail", "./cmd/filter", "./cmd/filter-run", "./cmd/as-user", "./cmd/deliver-local")
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	var packages []string
+	for _, name := range []string{"smtpd", "queue-runner", "pop3d", "posthouse", "sendmail", "filter", "filter-run", "as-user", "deliver-local"} {
+		packages = append(packages, "../../cmd/"+name)
+	}
+	if err := mtatest.BuildInto(dir, packages...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -53,35 +48,5 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		mtatest.Lacking(t, "needs root, to mount")
-	}
-}
-
-// write makes a file, and the folder that it is in.
-func write(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eventually waits for what no log tells of, and says why it is not so yet.
-func eventually(t testing.TB, ok func() error) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("still after %v: %v", patience, err)
-		}
 	}
 }

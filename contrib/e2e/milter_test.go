@@ -79,9 +79,9 @@ func TestAMilterOverSendmailsLibrary(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	i.smtpd.await(t, `event=filtered .*filter=milter stage=message verdict=discard`)
+	i.smtpd.Await(t, `event=filtered .*filter=milter stage=message verdict=discard`)
 	id = i.deposit(t, head+"quarantine\r\n\r\nx\r\n", "bob")
-	i.smtpd.await(t, `event=filtered .*id=`+id+` filter=milter stage=message verdict=quarantine text=odd`)
+	i.smtpd.Await(t, `event=filtered .*id=`+id+` filter=milter stage=message verdict=quarantine text=odd`)
 	i.stop()
 	i.wantSound()
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // inItsRoot starts OpenSMTPD's daemon, whose paths and users are fixed when it is built, in a root of its own: the machine's
@@ -52,7 +54,7 @@ func TestOpenSMTPDReceives(t *testing.T) {
 	}
 	ip := ownIP()
 	listen := fmt.Sprint(freePort(t, ip))
-	write(t, filepath.Join(dir, "smtpd.conf"), strings.NewReplacer("IP", ip, "LISTEN", listen).Replace(`
+	mtatest.Write(t, filepath.Join(dir, "smtpd.conf"), strings.NewReplacer("IP", ip, "LISTEN", listen).Replace(`
 listen on IP port LISTEN hostname mx.far.test
 action "in" maildir "/home/bob/Maildir"
 match from any for rcpt-to { "bob@far.test" } action "in"
@@ -71,7 +73,7 @@ match from any for rcpt-to { "bob@far.test" } action "in"
 		}
 	})
 	addr := ip + ":" + listen
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		c, err := dialSMTP(addr)
 		if err == nil {
 			c.close()
@@ -81,7 +83,7 @@ match from any for rcpt-to { "bob@far.test" } action "in"
 	i := start(t, options{users: []string{"alice"}, more: "[[route]]\ndomain = \"far.test\"\nto = \"smtp:" + addr + "\"\n"})
 	sendFar(t, i, "", "", maildir(filepath.Join(dir, "mail", "bob", "Maildir")))
 	id := sendUTF8(t, i)
-	i.queue.await(t, "event=failed id="+id+" to=<j\xc3\xbcrgen@far.test>.* reply=\"553 5.6.7 ")
+	i.queue.Await(t, "event=failed id="+id+" to=<j\xc3\xbcrgen@far.test>.* reply=\"553 5.6.7 ")
 }
 
 // sendUTF8 sends a message whose recipient has a local part beyond ASCII.

@@ -22,7 +22,7 @@ type peers struct {
 // run runs one of them in a home of its own, and returns its exit status and all that it printed.
 func (p *peers) run(t *testing.T, stdin string, name string, args ...string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), mtatest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, mtatest.Need(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -49,7 +49,7 @@ func (p *peers) good(t *testing.T, stdin string, name string, args ...string) st
 func (p *peers) file(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(p.home, name)
-	write(t, path, text)
+	mtatest.Write(t, path, text)
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func message(what string) string {
 // wantMail waits until a message with a subject is in a mailbox, takes it over POP3, and returns it.
 func (p *peers) wantMail(t *testing.T, local, subject string) string {
 	t.Helper()
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		for _, f := range p.files(local) {
 			b, err := os.ReadFile(f)
 			if err == nil && strings.Contains(string(b), "Subject: "+subject+"\n") {
@@ -222,7 +222,7 @@ func TestPythonSendsAndFetches(t *testing.T) {
 	p := startPeers(t)
 	args := []string{p.ip, port(p.submission), port(p.submissions), port(p.pop3), port(p.pop3s), p.certs.CertFile, password}
 	p.good(t, "", "python3", append([]string{"-c", pythonSends}, args...)...)
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if n := len(p.files("bob")); n != 3 {
 			return fmt.Errorf("%d messages", n)
 		}

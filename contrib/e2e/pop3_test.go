@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // popConn is a client that gives back what it gets, as it is.
@@ -20,7 +22,7 @@ type popConn struct {
 
 // dialPOP3 connects to the listener for implicit TLS and logs in.
 func (i *instance) dialPOP3(local string) (*popConn, error) {
-	nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", i.pop3s, i.certs.Client(i.ip))
+	nc, err := tls.DialWithDialer(&net.Dialer{Timeout: mtatest.Patience}, "tcp", i.pop3s, i.certs.Client(i.ip))
 	if err != nil {
 		return nil, err
 	}

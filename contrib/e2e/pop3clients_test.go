@@ -34,7 +34,7 @@ func TestMpopFetchesByEachMechanism(t *testing.T) {
 			}
 		})
 	}
-	p.pop3d.await(t, "event=pop3-login .*mech=SCRAM-SHA-256 ")
+	p.pop3d.Await(t, "event=pop3-login .*mech=SCRAM-SHA-256 ")
 	rc := p.file(t, ".mpoprc", strings.ReplaceAll(readFile(t, filepath.Join(p.home, ".mpoprc")), password, "wrong"))
 	if status, out := p.run(t, "", "mpop", "-C", rc); status != 77 {
 		t.Errorf("wrong password: got exit status %d, want 77: %s", status, out)
@@ -89,7 +89,7 @@ func TestCurlLogsInByEachMechanism(t *testing.T) {
 		if !strings.HasSuffix(got, message("curl")) {
 			t.Errorf("%s: got %q, want it to end in %q", auth, got, message("curl"))
 		}
-		p.pop3d.await(t, "event=pop3-login .*mech="+auth+" ")
+		p.pop3d.Await(t, "event=pop3-login .*mech="+auth+" ")
 	}
 }
 
@@ -110,8 +110,8 @@ func TestFail2BanReadsTheLog(t *testing.T) {
 	c := p.login(t, "alice")
 	guess("alice@here.test", password) // in use: no crime
 	c.close()
-	p.pop3d.await(t, "reason=in-use")
-	log := p.file(t, "log", strings.Join(p.pop3d.log(), "\n")+"\n")
+	p.pop3d.Await(t, "reason=in-use")
+	log := p.file(t, "log", strings.Join(p.pop3d.Log(), "\n")+"\n")
 	out := p.good(t, "", "fail2ban-regex", "--out", "ip", log, filter)
 	if got := strings.Fields(out); len(got) != 2 || got[0] != got[1] || !strings.HasPrefix(got[0], "127.") {
 		t.Errorf("got %q, want the client twice", out)

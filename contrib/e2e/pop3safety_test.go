@@ -32,7 +32,7 @@ func (i *instance) fill(t *testing.T, local string, n int) map[string]string {
 	for k := range n {
 		name := fmt.Sprintf("%d.M%dP7.host", 1700000000+k, k)
 		all[name] = fmt.Sprintf("Subject: message %d\n\n%s\n", k, strings.Repeat("text\n", k%50))
-		write(t, filepath.Join(i.mailbox(local), "new", name), all[name])
+		mtatest.Write(t, filepath.Join(i.mailbox(local), "new", name), all[name])
 	}
 	return all
 }
@@ -57,13 +57,13 @@ func TestACrashInTheMiddleOfQuitLeavesEachMessageWholeOrGone(t *testing.T) {
 	if _, err := fmt.Fprint(c.nc, "QUIT\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error { // not before it has begun
+	mtatest.Eventually(t, func() error { // not before it has begun
 		if n := len(i.files("bob")); n == messages {
 			return fmt.Errorf("%d messages", n)
 		}
 		return nil
 	})
-	i.pop3d.kill()
+	i.pop3d.Kill()
 	left := 0
 	for _, path := range i.files("bob") {
 		name, _, _ := strings.Cut(filepath.Base(path), ":")
@@ -108,7 +108,7 @@ func breakable(t *testing.T) (dir string, cut func()) {
 		}
 	}
 	unmount := func() {
-		eventually(t, func() error { // a program that another test starts may have our files open for a moment
+		mtatest.Eventually(t, func() error { // a program that another test starts may have our files open for a moment
 			if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
 				return fmt.Errorf("umount: %w: %s", err, out)
 			}
@@ -204,7 +204,7 @@ func TestWhatWasFetchedFromDovecotStaysFetched(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	conf := filepath.Join(dir, "dovecot.conf")
-	write(t, conf, fmt.Sprintf(dovecotConf, dir, i.mailbox("bob"), strings.ReplaceAll(password, " ", "-"), i.ip, fmt.Sprint(port)))
+	mtatest.Write(t, conf, fmt.Sprintf(dovecotConf, dir, i.mailbox("bob"), strings.ReplaceAll(password, " ", "-"), i.ip, fmt.Sprint(port)))
 	cmd := exec.Command(dovecot, "-F", "-c", conf)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
@@ -215,7 +215,7 @@ func TestWhatWasFetchedFromDovecotStaysFetched(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	var nc net.Conn
-	eventually(t, func() (err error) {
+	mtatest.Eventually(t, func() (err error) {
 		nc, err = net.Dial("tcp", net.JoinHostPort(i.ip, fmt.Sprint(port)))
 		return err
 	})
@@ -243,7 +243,7 @@ func TestWhatWasFetchedFromCourierStaysFetched(t *testing.T) {
 	courier := needPeer(t, "courier", "usr/lib/courier/courier/courierpop3d")
 	i := newInstance(t, options{more: "[pop3d]\nuidl = \"courier\"\n"})
 	i.fill(t, "bob", 20)
-	write(t, filepath.Join(i.mailbox("bob"), "cur", "1600000000.M1+'P7.host,S=6:2,S"), "a: b\n\n")
+	mtatest.Write(t, filepath.Join(i.mailbox("bob"), "cur", "1600000000.M1+'P7.host,S=6:2,S"), "a: b\n\n")
 	theirs := courierUIDLs(t, courier, i.mailbox("bob"))
 	if len(theirs) != 21 {
 		t.Fatalf("got %q of Courier, want 21 names", theirs)
@@ -288,7 +288,7 @@ func courierUIDLs(t *testing.T, program, mailbox string) (all []string) {
 // deliverLater adds a message that the former server has not seen.
 func (i *instance) deliverLater(t *testing.T) {
 	t.Helper()
-	write(t, filepath.Join(i.mailbox("bob"), "new", "1800000000.M1P7.host"), "Subject: later\n\nlater\n")
+	mtatest.Write(t, filepath.Join(i.mailbox("bob"), "new", "1800000000.M1P7.host"), "Subject: later\n\nlater\n")
 }
 
 // uidls asks a server without TLS.

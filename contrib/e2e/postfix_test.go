@@ -102,9 +102,9 @@ func TestPostfixSends(t *testing.T) {
 	p := startPeers(t)
 	addr, _ := startPostfix(t, p.mx, "smtp_tls_security_level = encrypt\n")
 	var c *smtpConn
-	eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
+	mtatest.Eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
 	defer c.close()
-	p.queue.terminate(t) // the envelopes stay in the spool
+	p.queue.Terminate(t) // the envelopes stay in the spool
 	for _, line := range []string{
 		"EHLO test", "MAIL FROM:<alice@away.test> RET=HDRS ENVID=a+2Bb", "RCPT TO:<bob@here.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b@here.test",
 	} {
@@ -118,7 +118,7 @@ func TestPostfixSends(t *testing.T) {
 	if _, err := c.cmd("250", "%s.", string(stuff([]byte(message("postfix"))))); err != nil {
 		t.Fatal(err)
 	}
-	p.smtpd.await(t, `event=accepted .*from=<alice@away\.test> rcpts=1 .*proto=ESMTPS`)
+	p.smtpd.Await(t, `event=accepted .*from=<alice@away\.test> rcpts=1 .*proto=ESMTPS`)
 	if _, err := c.cmd("250", "MAIL FROM:<\u00e4@away.test> SMTPUTF8"); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestPostfixSends(t *testing.T) {
 	if _, err := c.cmd("250", "Subject: gr\u00fcn\r\n\r\nx\r\n."); err != nil {
 		t.Fatal(err)
 	}
-	p.smtpd.await(t, `event=accepted .*from=<\S+@away\.test> rcpts=1 .*proto=UTF8SMTPS`)
+	p.smtpd.Await(t, `event=accepted .*from=<\S+@away\.test> rcpts=1 .*proto=UTF8SMTPS`)
 	var all strings.Builder
 	segments, err := filepath.Glob(filepath.Join(p.spool, "incoming", "*.seg"))
 	if err != nil {
@@ -146,7 +146,7 @@ func TestPostfixSends(t *testing.T) {
 		}
 	}
 	p.restart(&p.queue)
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if n := len(p.files("bob")); n != 2 {
 			return fmt.Errorf("%d messages", n)
 		}
@@ -179,10 +179,10 @@ smtp_sasl_password_maps = static:{alice@here.test:%s}
 		if m := p.wantMail(t, "bob", "postfix "+c.mech); body == "" || !strings.HasSuffix(m, "\r\n\r\n"+body) || !strings.Contains(m, "with ESMTPSA") {
 			t.Errorf("%s: got %q", c.mech, m)
 		}
-		p.smtpd.await(t, `event=login .*login=alice@here\.test.* mech=`+strings.ToUpper(c.mech))
+		p.smtpd.Await(t, `event=login .*login=alice@here\.test.* mech=`+strings.ToUpper(c.mech))
 		// A sender that is not the login's comes back to Postfix with the reason.
 		submitted(t, addr, "bob@here.test", message("not mine"))
-		eventually(t, func() error {
+		mtatest.Eventually(t, func() error {
 			b, err := os.ReadFile(filepath.Join(dir, "log", "maillog"))
 			if err == nil && !strings.Contains(string(b), "dsn=5.7.1, status=bounced") {
 				err = fmt.Errorf("no bounce in the log: %s", b)
@@ -196,7 +196,7 @@ smtp_sasl_password_maps = static:{alice@here.test:%s}
 func submitted(t *testing.T, addr, from, text string) {
 	t.Helper()
 	var c *smtpConn
-	eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
+	mtatest.Eventually(t, func() (err error) { c, err = dialSMTP(addr); return err })
 	defer c.close()
 	for _, step := range [][2]string{{"250", "EHLO test"}, {"250", "MAIL FROM:<" + from + ">"}, {"250", "RCPT TO:<bob@here.test>"}, {"354", "DATA"},
 		{"250", string(stuff([]byte(text))) + "."}, {"221", "QUIT"}} {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // queued is one line of `posthouse queue list --json`.
@@ -67,7 +69,7 @@ func (i *instance) wait(content string, to ...string) (id string) {
 		i.t.Fatal(err)
 	}
 	for _, a := range to {
-		i.queue.await(i.t, "event=deferred id="+id+" to=<"+a+">")
+		i.queue.Await(i.t, "event=deferred id="+id+" to=<"+a+">")
 	}
 	return id
 }
@@ -129,7 +131,7 @@ func TestQueueIsListedAndShown(t *testing.T) {
 	if status, out := i.tryAsk("show", "0123456789ABCDAB"); status != 66 || !strings.Contains(out, "no such message") {
 		t.Errorf("show of nothing: got %d %q", status, out)
 	}
-	i.queue.terminate(t)
+	i.queue.Terminate(t)
 	if status, out := i.tryAsk("list"); status != 69 || !strings.Contains(out, "is it running") {
 		t.Errorf("without a queue-runner: got %d %q", status, out)
 	}
@@ -147,8 +149,8 @@ func TestQueueIsChanged(t *testing.T) {
 	if out := i.ask("hold", "--reason", "looks odd", held); !strings.Contains(out, "1 message held") {
 		t.Errorf("hold: got %q", out)
 	}
-	i.queue.await(t, "event=ordered id="+held+" op=hold by=.* reason=\"looks odd\"")
-	i.queue.kill() // what was answered lasts
+	i.queue.Await(t, "event=ordered id="+held+" op=hold by=.* reason=\"looks odd\"")
+	i.queue.Kill() // what was answered lasts
 	i.restart(&i.queue)
 	if list := i.inQueue("--status=held"); len(list) != 1 || list[0].ID != held || list[0].Why != "looks odd" {
 		t.Fatalf("after a kill: got %+v, want %s held", i.inQueue(), held)
@@ -156,16 +158,16 @@ func TestQueueIsChanged(t *testing.T) {
 	if status, out := i.tryAsk("retry", held); status != 75 || !strings.Contains(out, "it is held") {
 		t.Errorf("retry of a held one: got %d %q", status, out)
 	}
-	mark := i.queue.mark()
+	mark := i.queue.Mark()
 	i.ask("release", held)
-	i.queue.awaitFrom(t, mark, "event=ordered id="+held+" op=release")
+	i.queue.AwaitFrom(t, mark, "event=ordered id="+held+" op=release")
 
-	mark = i.queue.mark()
+	mark = i.queue.Mark()
 	i.ask("retry", held)
-	i.queue.awaitFrom(t, mark, "event=deferred id="+held+" .*tries=2")
-	mark = i.queue.mark()
+	i.queue.AwaitFrom(t, mark, "event=deferred id="+held+" .*tries=2")
+	mark = i.queue.Mark()
 	i.ask("flush", "far.test")
-	i.queue.awaitFrom(t, mark, "event=deferred id="+held+" .*tries=3")
+	i.queue.AwaitFrom(t, mark, "event=deferred id="+held+" .*tries=3")
 
 	i.ask("redirect", "bob@"+i.domain, held)
 	i.delivered(held, "bob")
@@ -182,7 +184,7 @@ func TestQueueIsChanged(t *testing.T) {
 	if out := i.ask("remove", "--domain=bulk.test", "--yes"); !strings.Contains(out, "3 messages removed") {
 		t.Errorf("remove: got %q", out)
 	}
-	i.queue.kill()
+	i.queue.Kill()
 	i.restart(&i.queue)
 	if list := i.inQueue(); len(list) != 0 {
 		t.Errorf("after all were removed: got %+v", list)
@@ -193,7 +195,7 @@ func TestQueueIsChanged(t *testing.T) {
 	if b := string(i.one(t, "alice")); !strings.Contains(b, "there is no such company any more") {
 		t.Errorf("the report: got %s", b)
 	}
-	i.queue.await(t, "event=finished id="+lost)
+	i.queue.Await(t, "event=finished id="+lost)
 	if status, out := i.tryAsk("remove", lost); status != 66 || !strings.Contains(out, "no such message") {
 		t.Errorf("remove of a finished one: got %d %q", status, out)
 	}
@@ -239,8 +241,8 @@ func TestWhatIsBeingTriedIsNotChanged(t *testing.T) {
 		t.Errorf("remove: got %d %q", status, out)
 	}
 	_ = peer.Close()
-	i.queue.await(t, "event=deferred id="+id) // what was given up is not done later
-	i.queue.await(t, "event=dead site=")
+	i.queue.Await(t, "event=deferred id="+id) // what was given up is not done later
+	i.queue.Await(t, "event=dead site=")
 	if out := i.ask("dest", site); !strings.Contains(out, "dead          0     0      0 ") || !strings.Contains(out, "\n         451 4.4") {
 		t.Errorf("dest of a dead one: got\n%s", out)
 	}
@@ -250,7 +252,7 @@ func TestWhatIsBeingTriedIsNotChanged(t *testing.T) {
 	if out := i.ask("remove", id); !strings.Contains(out, "1 message removed") {
 		t.Errorf("remove: got %q", out)
 	}
-	i.queue.await(t, "event=finished id="+id)
+	i.queue.Await(t, "event=finished id="+id)
 	i.stop()
 	i.wantSound()
 }
@@ -278,16 +280,16 @@ func TestChangesOutliveKills(t *testing.T) {
 		if out := i.ask(append(order, "--yes")...); !strings.Contains(out, fmt.Sprintf("%d messages ", each)) {
 			t.Errorf("%s: got %q", order, out)
 		}
-		i.queue.kill() // before what follows from it was done, most likely
+		i.queue.Kill() // before what follows from it was done, most likely
 		i.restart(&i.queue)
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if n := len(i.inQueue()); n != each {
 			return fmt.Errorf("%d messages in the queue, want the %d that are held", n, each)
 		}
 		return nil
 	})
-	i.queue.kill()
+	i.queue.Kill()
 	i.restart(&i.queue)
 	if got := i.inQueue("--status=held", "--domain=hold.test"); len(got) != each {
 		t.Errorf("held: got %d, want %d", len(got), each)

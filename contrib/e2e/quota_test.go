@@ -52,9 +52,9 @@ func TestAFullMailboxRefusesMail(t *testing.T) {
 		i.delivered(id, "bob")
 	}
 	if id, refused := send(); !refused { // smtpd hears of it every ten seconds
-		i.queue.await(t, `event=failed id=`+id+` to=<bob@here.test> reply="552 5.2.2 the mailbox is full"`)
+		i.queue.Await(t, `event=failed id=`+id+` to=<bob@here.test> reply="552 5.2.2 the mailbox is full"`)
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if id, refused := send(); !refused {
 			return fmt.Errorf("%s was taken", id)
 		}
@@ -99,7 +99,7 @@ func TestDovecotKeepsTheSameCount(t *testing.T) {
 	}
 	dir := filepath.Join(i.dir, "dovecot")
 	conf := filepath.Join(dir, "dovecot.conf")
-	write(t, conf, fmt.Sprintf(dovecotQuota, dir, i.mailbox("bob")))
+	mtatest.Write(t, conf, fmt.Sprintf(dovecotQuota, dir, i.mailbox("bob")))
 	// Dovecot's programs work as somebody else than root.
 	dovecot := func(stdin string, args ...string) string {
 		t.Helper()

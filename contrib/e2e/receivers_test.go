@@ -23,7 +23,7 @@ func certsAt(t *testing.T, dir string, names ...string) (cert, key string) {
 	c := mtatest.NewCerts(t, names...)
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for to, from := range map[string]string{cert: c.CertFile, key: c.KeyFile} {
-		write(t, to, readFile(t, from))
+		mtatest.Write(t, to, readFile(t, from))
 		if err := os.Chmod(to, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -54,11 +54,11 @@ func sendFar(t *testing.T, i *instance, params, tls string, files func() []strin
 		t.Fatal(err)
 	}
 	id = queuedAs.FindStringSubmatch(said)[1]
-	i.queue.await(t, "event=delivered id="+id+" to=<bob@far.test>.* "+tls)
-	i.queue.await(t, "event=failed id="+id+" to=<nobody@far.test>.* reply=\"550 ")
-	dsn := i.queue.await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
+	i.queue.Await(t, "event=delivered id="+id+" to=<bob@far.test>.* "+tls)
+	i.queue.Await(t, "event=failed id="+id+" to=<nobody@far.test>.* reply=\"550 ")
+	dsn := i.queue.Await(t, `event=reported id=(\w+) parent=`+id+` to=<alice@here.test>`)[1]
 	i.delivered(dsn, "alice")
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		list := files()
 		if len(list) != 1 {
 			return fmt.Errorf("bob has %q, want one message", list)
@@ -111,7 +111,7 @@ virtual_gid_maps = static:GID
 	}
 	i := start(t, options{ip: ip, port: mx, users: []string{"alice"}, more: "[[route]]\ndomain = \"far.test\"\nto = \"smtp:" + addr + "\"\n"})
 	sendFar(t, i, " ENVID=a+2Bb RET=HDRS", overTLS, maildir(filepath.Join(box, "bob")))
-	eventually(t, func() error { // its report comes back to us
+	mtatest.Eventually(t, func() error { // its report comes back to us
 		for _, f := range i.files("alice") {
 			if b, err := os.ReadFile(f); err == nil && regexp.MustCompile(`(?s)Original-Envelope-Id: a\+b\n.*Original-Recipient: rfc822;Robert@far\.test\n.*Action: delivered\n`).Match(b) {
 				return nil
@@ -120,8 +120,8 @@ virtual_gid_maps = static:GID
 		return fmt.Errorf("no report of success in %q", i.files("alice"))
 	})
 	id := sendUTF8(t, i)
-	i.queue.await(t, "event=delivered id="+id+" to=<jürgen@far.test>")
-	eventually(t, func() error {
+	i.queue.Await(t, "event=delivered id="+id+" to=<jürgen@far.test>")
+	mtatest.Eventually(t, func() error {
 		list := maildir(filepath.Join(box, "j"))()
 		if len(list) != 1 {
 			return fmt.Errorf("jürgen has %q, want one message", list)
@@ -177,7 +177,7 @@ func TestEximReceives(t *testing.T) {
 	ip := ownIP()
 	listen := fmt.Sprint(freePort(t, ip))
 	conf := filepath.Join(dir, "exim.conf")
-	write(t, conf, strings.NewReplacer("DIR", dir, "EXIM", exim, "IP", ip, "LISTEN", listen).Replace(eximServer))
+	mtatest.Write(t, conf, strings.NewReplacer("DIR", dir, "EXIM", exim, "IP", ip, "LISTEN", listen).Replace(eximServer))
 	if err := os.Chmod(conf, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestEximReceives(t *testing.T) {
 		}
 	})
 	addr := ip + ":" + listen
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		c, err := dialSMTP(addr)
 		if err == nil {
 			c.close()
@@ -234,9 +234,9 @@ func TestLMTPReceives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i.queue.await(t, "event=delivered id="+id+" to=<bob@far.test>")
-		i.queue.await(t, "event=failed id="+id+" to=<full@far.test>.* reply=\"552 5.2.2 full")
-		i.queue.await(t, "event=deferred id="+id+" to=<busy@far.test>.* reply=\"450 4.2.0 busy")
+		i.queue.Await(t, "event=delivered id="+id+" to=<bob@far.test>")
+		i.queue.Await(t, "event=failed id="+id+" to=<full@far.test>.* reply=\"552 5.2.2 full")
+		i.queue.Await(t, "event=deferred id="+id+" to=<busy@far.test>.* reply=\"450 4.2.0 busy")
 		if got := s.Messages(); len(got) != 1 || !strings.HasSuffix(got[0].Data, message("lmtp")) {
 			t.Errorf("%s: got %+v", c.to, got)
 		}

@@ -37,8 +37,8 @@ func TestWhatIsForwardedIsSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	write(t, filepath.Join(dir, "aliases"), "away: alias@far.test\nboth: alice, member@far.test\n")
-	write(t, filepath.Join(dir, "filters.d/arc.toml"), "")
+	mtatest.Write(t, filepath.Join(dir, "aliases"), "away: alias@far.test\nboth: alice, member@far.test\n")
+	mtatest.Write(t, filepath.Join(dir, "filters.d/arc.toml"), "")
 	if err := errorOf(os.Mkdir(filepath.Join(dir, "filters"), 0o755), os.Symlink(filepath.Join(bin, "filter"), filepath.Join(dir, "filters/arc")), os.Chmod(dir, 0o755),
 		os.Chmod(filepath.Join(dir, "filters.d"), 0o755), os.Chmod(filepath.Join(dir, "filters.d/arc.toml"), 0o644), os.Chmod(filepath.Join(dir, "aliases"), 0o644)); err != nil {
 		t.Fatal(err)
@@ -63,14 +63,14 @@ func TestWhatIsForwardedIsSealed(t *testing.T) {
 	if err := errorOf(os.WriteFile(file, pem, 0o640), os.Chown(file, 0, keysGroup), os.WriteFile(m.conf, []byte(m.text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []*daemon{m.smtpd, m.queue} {
-		d.signal(t, syscall.SIGHUP)
-		d.await(t, "event=reloaded")
+	for _, d := range []*mtatest.Program{m.smtpd, m.queue} {
+		d.Signal(t, syscall.SIGHUP)
+		d.Await(t, "event=reloaded")
 	}
 	m.owns("bob", ".forward", "forward@far.test\n", 0o644)
 	m.send("sealed", "away", "both", "bob")
 	want := []string{"alias@far.test", "member@far.test", "forward@far.test"}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if n := len(far.Messages()); n != len(want) {
 			return fmt.Errorf("%d messages were forwarded", n)
 		}

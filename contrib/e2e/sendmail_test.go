@@ -26,10 +26,10 @@ func startSender(t *testing.T) *sender {
 	t.Parallel()
 	s := &sender{peers: &peers{newInstance(t, options{top: `origin = "here.test"`, inside: fmt.Sprintf("aliases = %q", filepath.Join(t.TempDir(), "aliases"))}), t.TempDir()}}
 	s.aliases, _, _ = strings.Cut(strings.Split(s.text, "aliases = \"")[1], "\"")
-	write(t, s.aliases, "root: alice\nmine: "+stranger+"\n"+stranger+": bob\n")
+	mtatest.Write(t, s.aliases, "root: alice\nmine: "+stranger+"\n"+stranger+": bob\n")
 	s.startAll()
 	s.sendmail = filepath.Join(s.dir, "sendmail")
-	write(t, s.sendmail, fmt.Sprintf("#!/bin/sh\nexec %s/sendmail -C %s \"$@\"\n", bin, s.conf))
+	mtatest.Write(t, s.sendmail, fmt.Sprintf("#!/bin/sh\nexec %s/sendmail -C %s \"$@\"\n", bin, s.conf))
 	for path, mode := range map[string]os.FileMode{bin: 0o755, s.dir: 0o711, s.dir + "/run": 0o711, s.dir + "/run/smtpd": 0o711, s.dir + "/run/queue": 0o711, s.conf: 0o644, s.sendmail: 0o755} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func (s *sender) as(t *testing.T, uid, stdin string, args ...string) (int, strin
 func (s *sender) want(t *testing.T, local, subject string) string {
 	t.Helper()
 	var text string
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		for _, f := range s.files(local) {
 			b, err := os.ReadFile(f)
 			if err == nil && strings.Contains(string(b), "Subject: "+subject+"\n") {
@@ -147,14 +147,14 @@ func TestSendmailSaysWhyNot(t *testing.T) {
 			t.Errorf("sendmail %q: got status %d and %q, want %d and %q", c.args, status, out, c.status, c.says)
 		}
 	}
-	s.smtpd.terminate(t)
+	s.smtpd.Terminate(t)
 	if status, out := s.run(t, "Subject: away\n\nx\n", s.sendmail, "bob"); status != 75 || !strings.Contains(out, "is it running?") {
 		t.Errorf("without smtpd: got status %d and %q, want 75", status, out)
 	}
 	// one that comes back in time
-	eventually(t, func() error { // a busy machine may need longer for the start than sendmail waits
-		if s.smtpd.running() {
-			s.smtpd.terminate(t)
+	mtatest.Eventually(t, func() error { // a busy machine may need longer for the start than sendmail waits
+		if s.smtpd.Running() {
+			s.smtpd.Terminate(t)
 		}
 		cmd := exec.Command(s.sendmail, "bob")
 		cmd.Stdin = strings.NewReader("Subject: back\n\nx\n")
@@ -197,7 +197,7 @@ func TestSendmailKnowsItsCaller(t *testing.T) {
 	if status, out := s.run(t, "", s.sendmail, "-bi", "-v"); status != 0 || !strings.Contains(out, "aliases: good") {
 		t.Errorf("newaliases: got status %d and %q", status, out)
 	}
-	write(t, s.aliases, "root: alice\nring1: ring2\nring2: ring1\nbob: bob, ops\nops: gone\n")
+	mtatest.Write(t, s.aliases, "root: alice\nring1: ring2\nring2: ring1\nbob: bob, ops\nops: gone\n")
 	if status, out := s.run(t, "", s.sendmail, "-bi"); status != 65 || strings.Count(out, "alias loop: ") != 2 || strings.Contains(out, "bob") || strings.Contains(out, "good") {
 		t.Errorf("newaliases of a loop: got status %d and %q", status, out)
 	}
@@ -225,7 +225,7 @@ func TestTheSystemsOwnProgramsSendThroughSendmail(t *testing.T) {
 		}
 		defer func() { _ = cron.Process.Kill(); _ = cron.Wait() }()
 		text := ""
-		eventually(t, func() error {
+		mtatest.Eventually(t, func() error {
 			for _, f := range s.files("bob") {
 				if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "\nSubject: Cron <root@") {
 					text = string(b)

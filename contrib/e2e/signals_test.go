@@ -3,16 +3,19 @@ package e2e_test
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 func TestReloadObeysAGoodFileAndRefusesABadOne(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{more: "[smtpd]\nmax_message_size = \"50MB\"\n"})
-	all := []*daemon{i.smtpd, i.queue, i.pop3d}
+	all := []*mtatest.Program{i.smtpd, i.queue, i.pop3d}
 	size := func(want string) {
 		t.Helper()
 		c, err := dialSMTP(i.mx)
@@ -25,36 +28,36 @@ func TestReloadObeysAGoodFileAndRefusesABadOne(t *testing.T) {
 		}
 	}
 	size("52428800")
-	write(t, i.conf, strings.Replace(i.text, `"50MB"`, `"10MB"`, 1)+"[[route]]\ndomain = \"far.test\"\nto = \"discard\"\n")
+	mtatest.Write(t, i.conf, strings.Replace(i.text, `"50MB"`, `"10MB"`, 1)+"[[route]]\ndomain = \"far.test\"\nto = \"discard\"\n")
 	for _, d := range all {
-		d.signal(t, syscall.SIGHUP)
-		d.await(t, "level=info event=reloaded config="+i.conf)
+		d.Signal(t, syscall.SIGHUP)
+		d.Await(t, "level=info event=reloaded config="+i.conf)
 	}
 	size("10485760")
-	write(t, i.conf, strings.Replace(i.text, `max_message_size = "50MB"`, `max_massage_size = "20MB"`, 1)+"[pop3d]\nidle_timeout = \"never\"\n")
+	mtatest.Write(t, i.conf, strings.Replace(i.text, `max_message_size = "50MB"`, `max_massage_size = "20MB"`, 1)+"[pop3d]\nidle_timeout = \"never\"\n")
 	for _, d := range all {
-		d.signal(t, syscall.SIGHUP)
-		d.await(t, `level=error event=config-problem where="?`+i.conf+`:\d+"? key="?smtpd.max_massage_size`)
-		d.await(t, `level=error event=config-problem where="?`+i.conf+`:\d+"? key="?pop3d.idle_timeout`)
-		d.await(t, "level=error event=reload-failed config="+i.conf)
+		d.Signal(t, syscall.SIGHUP)
+		d.Await(t, `level=error event=config-problem where="?`+i.conf+`:\d+"? key="?smtpd.max_massage_size`)
+		d.Await(t, `level=error event=config-problem where="?`+i.conf+`:\d+"? key="?pop3d.idle_timeout`)
+		d.Await(t, "level=error event=reload-failed config="+i.conf)
 	}
 	size("10485760")
 	id, _, err := i.submit(t, "alice").send([]byte("Subject: x\r\n\r\n"), "alice@here.test", "x@far.test", "bob@here.test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	i.queue.await(t, "event=delivered id="+id+" to=<x@far.test> by=discard")
+	i.queue.Await(t, "event=delivered id="+id+" to=<x@far.test> by=discard")
 	i.delivered(id, "bob")
 	i.one(t, "bob")
 	if status, out := i.posthouse("", "check", "--config", i.conf); status != 78 || !strings.Contains(out, "max_massage_size") || !strings.Contains(out, "idle_timeout") {
 		t.Errorf("posthouse check: got status %d, want 78 and both faults:\n%s", status, out)
 	}
 	for _, name := range []string{"smtpd", "queue-runner", "pop3d"} {
-		if status := launch(t, name, "--config", i.conf).status(t); status != 78 {
+		if status := mtatest.Start(t, filepath.Join(bin, name), "--config", i.conf).Status(t); status != 78 {
 			t.Errorf("%s on a bad file: got status %d, want 78", name, status)
 		}
 	}
-	write(t, i.conf, i.text)
+	mtatest.Write(t, i.conf, i.text)
 	i.stop()
 	i.wantSound()
 }
@@ -72,12 +75,12 @@ func TestSMTPDrainsAtItsEnd(t *testing.T) {
 	if _, err := fmt.Fprint(busy.nc, "X-Token: drained\r\n\r\nfirst half\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	i.smtpd.signal(t, syscall.SIGTERM)
-	i.smtpd.await(t, "event=stopping signal=terminated")
+	i.smtpd.Signal(t, syscall.SIGTERM)
+	i.smtpd.Await(t, "event=stopping signal=terminated")
 	if got, err := idle.expect("421"); err != nil {
 		t.Errorf("a session that waits: got %q, %v; want 421", got, err)
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		c, err := net.DialTimeout("tcp", i.mx, time.Second)
 		if err != nil {
 			return nil
@@ -88,7 +91,7 @@ func TestSMTPDrainsAtItsEnd(t *testing.T) {
 	if got, err := busy.cmd("250", "second half\r\n."); err != nil {
 		t.Errorf("a message under way: got %q, %v; want 250", got, err)
 	}
-	if status := i.smtpd.status(t); status != 0 {
+	if status := i.smtpd.Status(t); status != 0 {
 		t.Errorf("got exit status %d, want 0", status)
 	}
 	i.wantTokens(t, "bob", "drained")
@@ -104,7 +107,7 @@ func TestPOP3EndsWithoutRemovingWhatWasNotConfirmed(t *testing.T) {
 	if _, err := c.cmd("DELE 1"); err != nil {
 		t.Fatal(err)
 	}
-	i.pop3d.terminate(t)
+	i.pop3d.Terminate(t)
 	if line, err := c.br.ReadString('\n'); err == nil && !strings.HasPrefix(line, "-ERR") {
 		t.Errorf("got %q, want -ERR or the end", line)
 	}
@@ -119,19 +122,19 @@ func TestQueueSurvivesTheEndOfEachProgram(t *testing.T) {
 	t.Parallel()
 	i := start(t, options{})
 	var want []string
-	for n, d := range []**daemon{&i.queue, &i.smtpd, &i.pop3d, &i.queue} {
+	for n, d := range []**mtatest.Program{&i.queue, &i.smtpd, &i.pop3d, &i.queue} {
 		for m := range 5 {
 			token := fmt.Sprintf("%d-%d", n, m)
 			want = append(want, token)
 			i.deposit(t, string(tokenMessage(token, 1000)), "bob")
 			if m == 2 {
-				(*d).terminate(t)
+				(*d).Terminate(t)
 				if *d == i.smtpd {
 					i.restart(d)
 				}
 			}
 		}
-		if !(*d).running() {
+		if !(*d).Running() {
 			i.restart(d)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // smtpConn is a client that sends what it is told to, as it is.
@@ -28,7 +30,7 @@ var queuedAs = regexp.MustCompile(`Queued as (\w+)`)
 
 // dialSMTP connects and reads the greeting.
 func dialSMTP(addr string) (*smtpConn, error) {
-	nc, err := net.DialTimeout("tcp", addr, patience)
+	nc, err := net.DialTimeout("tcp", addr, mtatest.Patience)
 	if err != nil {
 		return nil, err
 	}

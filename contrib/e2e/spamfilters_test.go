@@ -51,7 +51,7 @@ func TestSpamAndVirusesMeetTheirDaemons(t *testing.T) {
 		t.Errorf("mail that is good: got\n%s", got)
 	}
 	id := i.deposit(t, content("spam", "Hello"), "alice")
-	i.smtpd.await(t, "event=filtered .*id="+id+" filter=rspamd stage=message verdict=quarantine text=\"Rspamd: add-header, 7.00 of 15.00\"")
+	i.smtpd.Await(t, "event=filtered .*id="+id+" filter=rspamd stage=message verdict=quarantine text=\"Rspamd: add-header, 7.00 of 15.00\"")
 	if got := read(id, "alice", ".Junk"); !strings.Contains(got, "\nX-Spam: Yes\n") || !strings.Contains(got, score) {
 		t.Errorf("mail that may be spam: got\n%s", got)
 	}

@@ -17,8 +17,8 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 	far := (&mtatest.Sink{}).Start(t, ownIP()+":0")
 	i := newInstance(t, options{top: "[[route]]\ndomain = \"*\"\nto = \"smtp:" + far.Addr() + "\"\ntls = \"none\"\n", users: []string{"alice"}})
 	aliases := filepath.Join(i.dir, "aliases")
-	write(t, aliases, "away: alice@far.test\nlist: alice@far.test\nowner-list: alice\n")
-	write(t, i.conf, strings.Replace(i.text, "[domains.\"here.test\"]\n", fmt.Sprintf("[domains.\"here.test\"]\naliases = %q\n", aliases), 1))
+	mtatest.Write(t, aliases, "away: alice@far.test\nlist: alice@far.test\nowner-list: alice\n")
+	mtatest.Write(t, i.conf, strings.Replace(i.text, "[domains.\"here.test\"]\n", fmt.Sprintf("[domains.\"here.test\"]\naliases = %q\n", aliases), 1))
 	if status, out := i.posthouse("", "srs", "rotate", "-c", i.conf); status != 0 {
 		t.Fatalf("srs rotate: status %d, %s", status, out)
 	}
@@ -35,7 +35,7 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 		if _, _, err := c.send([]byte("Subject: x\r\n\r\nx\r\n"), from, to); err != nil {
 			t.Fatalf("%s to %s: %v", from, to, err)
 		}
-		eventually(t, func() error {
+		mtatest.Eventually(t, func() error {
 			if all := far.Messages(); len(all) > n {
 				mail = all[n].Mail + " " + strings.Join(all[n].Rcpts, " ")
 				return nil
@@ -49,7 +49,7 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 	if seen == nil {
 		t.Fatalf("got %q, want a sender of this host", got)
 	}
-	i.queue.await(t, `event=expanded id=\w+ to=<away@here.test> members=0 forwarded=1 child=\w+ from="<`+regexp.QuoteMeta(seen[1]))
+	i.queue.Await(t, `event=expanded id=\w+ to=<away@here.test> members=0 forwarded=1 child=\w+ from="<`+regexp.QuoteMeta(seen[1]))
 	// What the other host reports goes on to the first sender.
 	if got := forward("", seen[1]); !strings.Contains(got, "<> ") && !strings.Contains(got, "<>") || !strings.Contains(got, "<bob@source.test>") {
 		t.Errorf("a report: got %q, want it for bob", got)
@@ -97,9 +97,9 @@ func TestSendersOfForwardsAreRewrittenAndFoundAgain(t *testing.T) {
 	if status, out := i.posthouse("", "srs", "rotate", "-c", i.conf); status != 0 || !strings.Contains(out, "1 older one;") {
 		t.Errorf("srs rotate: status %d, %s", status, out)
 	}
-	for _, d := range []*daemon{i.smtpd, i.queue} {
-		d.signal(t, sighup)
-		d.await(t, "event=reloaded")
+	for _, d := range []*mtatest.Program{i.smtpd, i.queue} {
+		d.Signal(t, sighup)
+		d.Await(t, "event=reloaded")
 	}
 	if got := forward("", seen[1]); !strings.Contains(got, "<bob@source.test>") {
 		t.Errorf("after a rotation: got %q, want it for bob", got)

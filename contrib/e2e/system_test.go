@@ -38,13 +38,13 @@ system_accounts = "nss"
 `})
 	m.text = strings.Replace(m.text, "environment = []", fmt.Sprintf("environment = [\"DIR=%s/archived\"]", m.dir), 1)
 	m.text = strings.Replace(m.text, "\nmailboxes = \"system\"\n", fmt.Sprintf("\nmailboxes = \"system\"\naliases = \"%s/aliases\"\n", m.dir), 1)
-	write(t, filepath.Join(m.dir, "aliases"), "lists: |archive, alice\nslow: |slow\n")
+	mtatest.Write(t, filepath.Join(m.dir, "aliases"), "lists: |archive, alice\nslow: |slow\n")
 	if err := errorOf(os.Chmod(filepath.Join(m.dir, "aliases"), 0o644), os.WriteFile(m.conf, []byte(m.text), 0o644), os.Mkdir(filepath.Join(m.dir, "archived"), 0o777), os.Chown(filepath.Join(m.dir, "archived"), 38, 38)); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []*daemon{m.helper, m.smtpd, m.queue} {
-		d.signal(t, syscall.SIGHUP)
-		d.await(t, "event=reloaded")
+	for _, d := range []*mtatest.Program{m.helper, m.smtpd, m.queue} {
+		d.Signal(t, syscall.SIGHUP)
+		d.Await(t, "event=reloaded")
 	}
 	for name, do := range map[string]func(*testing.T, *machine){
 		"own":        ownMaildirs,
@@ -82,13 +82,13 @@ func errorOf(errs ...error) error {
 func ownMaildirs(t *testing.T, m *machine) {
 	id := m.send("two", "alice", "Bob+lists")
 	m.delivered(id, "alice")
-	m.queue.await(t, fmt.Sprintf(`event=delivered id=%s to=<Bob\+lists@%s> by=local`, id, m.domain))
+	m.queue.Await(t, fmt.Sprintf(`event=delivered id=%s to=<Bob\+lists@%s> by=local`, id, m.domain))
 	for _, name := range []string{"alice", "bob"} {
 		if got := m.inbox(name, "Maildir"); !slices.Contains(got, "two") {
 			t.Errorf("%s has %q", name, got)
 		}
 	}
-	m.helper.await(t, `event=as-user-started op=deliver user=bob peer=902`)
+	m.helper.Await(t, `event=as-user-started op=deliver user=bob peer=902`)
 	c, err := dialSMTP(m.mx)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func ofTheNameService(t *testing.T, m *machine) {
 	}
 	m.owns(elsewhere, ".forward", "\"|/bin/sh -c 'id -u >got'\"\n", 0o644)
 	id = m.send("for her program", elsewhere)
-	m.queue.await(t, fmt.Sprintf(`event=finished id=%s`, id))
+	m.queue.Await(t, fmt.Sprintf(`event=finished id=%s`, id))
 	if b, err := os.ReadFile(filepath.Join(m.home(elsewhere), "got")); err != nil || string(b) != fmt.Sprintln(people[elsewhere]) {
 		t.Errorf("her program: got %q, %v", b, err)
 	}
@@ -128,19 +128,19 @@ func ofTheNameService(t *testing.T, m *machine) {
 // nothingElseNeedsRoot holds the running processes to what the manual says of them.
 func nothingElseNeedsRoot(t *testing.T, m *machine) {
 	for _, c := range []struct {
-		d         *daemon
+		d         *mtatest.Program
 		uid, caps string
 	}{
 		{m.smtpd, "901", "0000000000000000"}, {m.queue, "902", "0000000000000000"}, {m.pop3d, "903", "0000000000000000"},
 		{m.helper, "0", fmt.Sprintf("%016x", 1<<unix.CAP_SETUID|1<<unix.CAP_SETGID|1<<unix.CAP_KILL|1<<unix.CAP_DAC_READ_SEARCH)},
 	} {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.d.cmd.Process.Pid))
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.d.PID))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, line := range []string{"Uid:\t" + c.uid + "\t" + c.uid + "\t" + c.uid, "CapEff:\t" + c.caps, "CapPrm:\t" + c.caps, "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} {
 			if !strings.Contains(string(b), "\n"+line) {
-				t.Errorf("%s: no %q in\n%s", c.d.name, line, b)
+				t.Errorf("%s: no %q in\n%s", c.d.Name, line, b)
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func nothingElseNeedsRoot(t *testing.T, m *machine) {
 
 func programOfTheConfiguration(t *testing.T, m *machine) {
 	id := m.send("archived", "lists")
-	m.queue.await(t, fmt.Sprintf(`event=delivered id=%s to=<%s> by=program`, id, m.address("lists")))
+	m.queue.Await(t, fmt.Sprintf(`event=delivered id=%s to=<%s> by=program`, id, m.address("lists")))
 	m.delivered(id, "alice")
 	b, err := os.ReadFile(filepath.Join(m.dir, "archived/archive"))
 	if err != nil || !strings.Contains(string(b), "Subject: archived\n\n.text\n38\n") {
@@ -157,7 +157,7 @@ func programOfTheConfiguration(t *testing.T, m *machine) {
 	if got := m.inbox("alice", "Maildir"); !slices.Contains(got, "archived") {
 		t.Errorf("alice has %q", got)
 	}
-	m.helper.await(t, `event=as-user-started op=program user=list program=archive peer=902`)
+	m.helper.Await(t, `event=as-user-started op=program user=list program=archive peer=902`)
 }
 
 // hostile is what users do to their own mail, and others to theirs: all of it waits, with a line that says why, and nobody
@@ -201,12 +201,12 @@ func hostile(t *testing.T, m *machine) {
 		}, "no space left"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			mark := m.queue.mark()
+			mark := m.queue.Mark()
 			if err := c.make(); err != nil {
 				t.Fatal(err)
 			}
 			id := m.send(c.name, "carol", "alice")
-			m.queue.awaitFrom(t, mark, fmt.Sprintf(`event=deferred id=%s to=<%s> .*%s`, id, m.address("carol"), c.want))
+			m.queue.AwaitFrom(t, mark, fmt.Sprintf(`event=deferred id=%s to=<%s> .*%s`, id, m.address("carol"), c.want))
 			m.delivered(id, "alice")
 			if err := errorOf(os.RemoveAll(m.home("carol")+"/.forward"), os.Chmod(m.home("carol"), 0o700)); err != nil {
 				t.Fatal(err)
@@ -218,12 +218,12 @@ func hostile(t *testing.T, m *machine) {
 			}
 		})
 	}
-	m.helper.await(t, `event=as-user-ended op=deliver user=carol .*left=[1-9]`)
+	m.helper.Await(t, `event=as-user-ended op=deliver user=carol .*left=[1-9]`)
 	id := m.send("slow", "slow", "alice")
-	m.queue.await(t, fmt.Sprintf(`event=deferred id=%s to=<%s> .*killed after 1s`, id, m.address("slow")))
+	m.queue.Await(t, fmt.Sprintf(`event=deferred id=%s to=<%s> .*killed after 1s`, id, m.address("slow")))
 	m.delivered(id, "alice")
-	eventually(t, func() error {
-		if out, err := os.ReadFile("/proc/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/task/" + fmt.Sprint(m.helper.cmd.Process.Pid) + "/children"); err == nil && len(out) > 0 {
+	mtatest.Eventually(t, func() error {
+		if out, err := os.ReadFile("/proc/" + fmt.Sprint(m.helper.PID) + "/task/" + fmt.Sprint(m.helper.PID) + "/children"); err == nil && len(out) > 0 {
 			return fmt.Errorf("as-user has children left: %s", out)
 		}
 		return nil
@@ -237,8 +237,8 @@ func hostile(t *testing.T, m *machine) {
 func forwards(t *testing.T, m *machine) {
 	m.owns("bob", ".forward", "\\bob, carol, ./Maildir/.copy/, \"|/bin/sh -c 'cat >got; id -u >>got; echo $EXTENSION >>got'\"\n", 0o644)
 	id := m.send("forwarded", "bob+x")
-	m.queue.await(t, fmt.Sprintf(`event=expanded id=%s to=<bob\+x@%s> members=4`, id, m.domain))
-	m.queue.await(t, fmt.Sprintf(`event=finished id=%s`, id))
+	m.queue.Await(t, fmt.Sprintf(`event=expanded id=%s to=<bob\+x@%s> members=4`, id, m.domain))
+	m.queue.Await(t, fmt.Sprintf(`event=finished id=%s`, id))
 	for _, where := range []struct{ name, folder string }{{"bob", "Maildir/.copy"}, {"carol", "Maildir"}} {
 		if got := m.inbox(where.name, where.folder); !slices.Contains(got, "forwarded") {
 			t.Errorf("%s has %q", where.name, got)
@@ -264,11 +264,11 @@ func sessions(t *testing.T, m *machine) {
 	if _, err := c.cmd("550", "MAIL FROM:<%s>", m.address("bob")); err != nil {
 		t.Errorf("dora as bob: %v", err)
 	}
-	m.helper.await(t, `event=as-user-checked user=dora peer=901`)
+	m.helper.Await(t, `event=as-user-checked user=dora peer=901`)
 	m.delivered(id, "dora")
 	pop := m.login(t, "dora")
-	m.pop3d.await(t, `event=pop3-login .*login=dora@here.test`)
-	pid := m.helper.await(t, `event=as-user-started op=session user=dora peer=903 pid=(\d+)`)[1]
+	m.pop3d.Await(t, `event=pop3-login .*login=dora@here.test`)
+	pid := m.helper.Await(t, `event=as-user-started op=session user=dora peer=903 pid=(\d+)`)[1]
 	b, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		t.Fatal(err)
@@ -295,8 +295,8 @@ func sessions(t *testing.T, m *machine) {
 			t.Errorf("%s: %v", cmd, err)
 		}
 	}
-	m.helper.await(t, `event=as-user-ended op=session user=dora pid=`+pid+` status="exit status 0"`)
-	m.pop3d.await(t, `event=pop3-closed .*login=dora@here.test reason=quit`)
+	m.helper.Await(t, `event=as-user-ended op=session user=dora pid=`+pid+` status="exit status 0"`)
+	m.pop3d.Await(t, `event=pop3-closed .*login=dora@here.test reason=quit`)
 	if got := m.inbox("dora", "Maildir"); slices.Contains(got, "from dora") {
 		t.Errorf("it was deleted, and dora has %q", got)
 	}
@@ -328,7 +328,7 @@ func crashes(t *testing.T, m *machine) {
 		subject := fmt.Sprintf("crash %d", n)
 		id := m.send(subject, "dora")
 		pattern := filepath.Join(m.home("dora"), "Maildir/new", id+"*")
-		for end := time.Now().Add(patience); ; {
+		for end := time.Now().Add(mtatest.Patience); ; {
 			if found, _ := filepath.Glob(pattern); len(found) > 0 {
 				break
 			}
@@ -336,10 +336,10 @@ func crashes(t *testing.T, m *machine) {
 				t.Fatalf("%s was not delivered", id)
 			}
 		}
-		m.queue.kill()
+		m.queue.Kill()
 		m.queue = m.run("queue-runner", "posthouse-queue")
-		m.queue.await(t, "event=ready")
-		eventually(t, func() error {
+		m.queue.Await(t, "event=ready")
+		mtatest.Eventually(t, func() error {
 			if out := m.command("posthouse", "queue", "list", "--config", m.conf); strings.Contains(out, id) {
 				return fmt.Errorf("%s is in the queue", id)
 			}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // TestNoKillDoublesOrLosesMailForUsers kills deliver-local, as-user and queue-runner in turn at moments of the delivery of a message
@@ -23,11 +25,11 @@ func TestNoKillDoublesOrLosesMailForUsers(t *testing.T) {
 	m := newMachine(t, options{more: "[queue]\nretry_first = \"1s\"\nretry_max = \"1s\"\n"})
 	m.owns("dora", ".forward", "\\dora, ./copy/, ./other/\n\"|/bin/sh -c 'grep ^Subject: >>got'\"\n", 0o644)
 	for n := range rounds {
-		mark := m.helper.mark()
+		mark := m.helper.Mark()
 		m.send(fmt.Sprintf("kill %d.", n), "dora")
 		var pid string
 		for range 1 + n/3%4 { // ~/.forward is read by the first process, and its entries are the next ones'
-			pid = m.helper.awaitFrom(t, mark, `event=as-user-started op=deliver user=dora .*pid=(\d+)`)[1]
+			pid = m.helper.AwaitFrom(t, mark, `event=as-user-started op=deliver user=dora .*pid=(\d+)`)[1]
 			mark = m.after(mark, "pid="+pid)
 		}
 		time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond) // whatever the moment, the end is the same
@@ -41,16 +43,16 @@ func TestNoKillDoublesOrLosesMailForUsers(t *testing.T) {
 				_ = syscall.Kill(p, syscall.SIGKILL) // it may have ended
 			}
 		case 1:
-			m.helper.kill()
+			m.helper.Kill()
 			m.helper = m.run("as-user", "root")
-			m.helper.await(t, "event=ready")
+			m.helper.Await(t, "event=ready")
 		default:
-			m.queue.kill()
+			m.queue.Kill()
 			m.queue = m.run("queue-runner", "posthouse-queue")
-			m.queue.await(t, "event=ready")
+			m.queue.Await(t, "event=ready")
 		}
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if out := m.command("posthouse", "queue", "list", "--config", m.conf); strings.Contains(out, "dora@") {
 			return fmt.Errorf("in the queue:\n%s", out)
 		}
@@ -75,7 +77,7 @@ func TestNoKillDoublesOrLosesMailForUsers(t *testing.T) {
 
 // after is the place in as-user's log behind the first line from a place on that holds a text.
 func (m *machine) after(from int, text string) int {
-	for n, line := range m.helper.log()[from:] {
+	for n, line := range m.helper.Log()[from:] {
 		if strings.Contains(line, text) {
 			return from + n + 1
 		}

@@ -29,8 +29,8 @@ func TestTestsslFindsNothingAboveLow(t *testing.T) {
 	authority := filepath.Join(i.dir, "ca.pem")
 	lastingCertificate(t, i, authority)
 	i.smtpd, i.pop3d = i.launch("smtpd"), i.launch("pop3d")
-	i.smtpd.await(t, "event=ready")
-	i.pop3d.await(t, "event=ready")
+	i.smtpd.Await(t, "event=ready")
+	i.pop3d.Await(t, "event=ready")
 	for _, c := range []struct {
 		name, addr string
 		args       []string
@@ -105,7 +105,7 @@ func lastingCertificate(t *testing.T, i *instance, authority string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, authority, string(caPEM))
-	write(t, i.certs.CertFile, string(signed(leaf, leafKey))+string(caPEM))
-	write(t, i.certs.KeyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	mtatest.Write(t, authority, string(caPEM))
+	mtatest.Write(t, i.certs.CertFile, string(signed(leaf, leafKey))+string(caPEM))
+	mtatest.Write(t, i.certs.KeyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 }

@@ -44,9 +44,9 @@ func TestDeadExchangerFallsToTheNext(t *testing.T) {
 	w.name(t, "far.test. 300 IN MX 10 dead.test.", "far.test. 300 IN MX 20 nowhere.test.", "far.test. 300 IN MX 30 sink.test.")
 	id := w.send(t, "x@far.test", "y@far.test")
 	for _, to := range []string{"x", "y"} {
-		w.here.queue.await(t, "event=delivered id="+id+" to=<"+to+"@far.test> by=sink.test")
+		w.here.queue.Await(t, "event=delivered id="+id+" to=<"+to+"@far.test> by=sink.test")
 	}
-	if n := w.here.queue.count("event=deferred"); n != 0 || len(sink.Messages()) != 1 || len(sink.Messages()[0].Rcpts) != 2 {
+	if n := w.here.queue.Count("event=deferred"); n != 0 || len(sink.Messages()) != 1 || len(sink.Messages()[0].Rcpts) != 2 {
 		t.Errorf("got %d deferrals and %+v, want one message to two at the first attempt", n, sink.Messages())
 	}
 }
@@ -69,13 +69,13 @@ func TestBusyServerIsTriedAgain(t *testing.T) {
 	}}
 	sink.Start(t, fmt.Sprintf("%s:%d", sinkIP, w.port))
 	id := w.send(t, "x@far.test", "y@far.test")
-	w.here.queue.await(t, "event=deferred id="+id+" to=<x@far.test>.*reply=\"451 4.3.0 not now.*tries=1 next=")
-	w.here.queue.await(t, "event=deferred id="+id+" to=<y@far.test>.*450 4.2.0")
-	w.here.queue.await(t, "event=deferred id="+id+" to=<x@far.test>.*452 4.3.1")
+	w.here.queue.Await(t, "event=deferred id="+id+" to=<x@far.test>.*reply=\"451 4.3.0 not now.*tries=1 next=")
+	w.here.queue.Await(t, "event=deferred id="+id+" to=<y@far.test>.*450 4.2.0")
+	w.here.queue.Await(t, "event=deferred id="+id+" to=<x@far.test>.*452 4.3.1")
 	for _, to := range []string{"x", "y"} {
-		w.here.queue.await(t, "event=delivered id="+id+" to=<"+to+"@far.test> by=sink.test")
+		w.here.queue.Await(t, "event=delivered id="+id+" to=<"+to+"@far.test> by=sink.test")
 	}
-	w.here.queue.await(t, "event=finished id="+id)
+	w.here.queue.Await(t, "event=finished id="+id)
 	got := map[string]int{}
 	for _, m := range sink.Messages() {
 		for _, r := range m.Rcpts {
@@ -95,10 +95,10 @@ func TestNamesThatCannotBeLookedUpNowAreTriedAgain(t *testing.T) {
 	sink := (&mtatest.Sink{}).Start(t, fmt.Sprintf("%s:%d", sinkIP, w.port))
 	w.zone.Silent("far.test", true)
 	id := w.send(t, "x@far.test")
-	w.here.queue.await(t, `event=deferred id=`+id+` to=<x@far.test>.*reply="451 4.4.3`)
+	w.here.queue.Await(t, `event=deferred id=`+id+` to=<x@far.test>.*reply="451 4.4.3`)
 	w.name(t, "far.test. 300 IN MX 10 sink.test.")
 	w.zone.Silent("far.test", false)
-	w.here.queue.await(t, "event=delivered id="+id)
+	w.here.queue.Await(t, "event=delivered id="+id)
 	if n := len(sink.Messages()); n != 1 {
 		t.Errorf("got %d messages, want 1", n)
 	}
@@ -140,8 +140,8 @@ func TestHostThatDoesNotAnswerTimesOut(t *testing.T) {
 	w.name(t, "far.test. 300 IN MX 10 hung.test.", "both.test. 300 IN MX 10 hung.test.", "both.test. 300 IN MX 20 sink.test.")
 	id := w.send(t, "x@far.test", "y@both.test")
 	w.here.delivered(w.here.deposit(t, "Subject: x\r\n\r\n", "bob"), "bob") // nobody else waits
-	w.here.queue.await(t, "event=delivered id="+id+" to=<y@both.test> by=sink.test")
-	w.here.queue.await(t, "event=deferred id="+id+` to=<x@far.test>.* reply="451 4.4.1.*err=.*i/o timeout`)
+	w.here.queue.Await(t, "event=delivered id="+id+" to=<y@both.test> by=sink.test")
+	w.here.queue.Await(t, "event=deferred id="+id+` to=<x@far.test>.* reply="451 4.4.1.*err=.*i/o timeout`)
 	if n := len(sink.Messages()); n != 1 {
 		t.Errorf("got %d messages, want 1", n)
 	}
@@ -165,22 +165,22 @@ func TestServerThatGoesSilentKeepsNothing(t *testing.T) {
 	id := w.send(t, "x@far.test")
 	select {
 	case <-met:
-	case <-time.After(patience):
+	case <-time.After(mtatest.Patience):
 		t.Fatal("no connection")
 	}
 	w.here.delivered(w.here.deposit(t, "Subject: x\r\n\r\n", "bob"), "bob") // nobody else waits
 	if os.Getenv("POSTHOUSE_SLOW") != "" {
-		if _, err := w.here.queue.search(0, "event=deferred id="+id+` to=<x@far.test>.* reply="451 4.4.2`, 6*time.Minute); err != nil {
+		if _, err := w.here.queue.Search(0, "event=deferred id="+id+` to=<x@far.test>.* reply="451 4.4.2`, 6*time.Minute); err != nil {
 			t.Error(err)
 		}
 	}
-	w.here.queue.terminate(t)
-	if w.here.queue.count("event=cut running=1") != 1 {
+	w.here.queue.Terminate(t)
+	if w.here.queue.Count("event=cut running=1") != 1 {
 		t.Error("the attempt was not cut off at the end")
 	}
 	close(silence)
 	w.here.restart(&w.here.queue)
-	w.here.queue.await(t, "event=delivered id="+id+" to=<x@far.test> by=sink.test")
+	w.here.queue.Await(t, "event=delivered id="+id+" to=<x@far.test> by=sink.test")
 	if n := len(sink.Messages()); n != 1 {
 		t.Errorf("got %d messages, want 1", n)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // judge is a command for the filter exec: the subject says what it decides.
@@ -76,10 +78,10 @@ func TestWhatFiltersDecideReachesTheMailbox(t *testing.T) {
 			continue
 		}
 		if c.where == "" {
-			i.smtpd.await(t, "event=discarded .*id="+id)
+			i.smtpd.Await(t, "event=discarded .*id="+id)
 			continue
 		}
-		i.queue.await(t, "event=finished id="+id)
+		i.queue.Await(t, "event=finished id="+id)
 		var found []string
 		for _, f := range i.allFiles() {
 			b, err := os.ReadFile(f)
@@ -104,7 +106,7 @@ func TestWhatFiltersDecideReachesTheMailbox(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("sendmail: %v: %s", err, out)
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		for _, f := range i.files("bob") {
 			if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "X-Added: yes\n") && !strings.Contains(string(b), "X-Token") {
 				return nil

@@ -37,14 +37,14 @@ func TestABackupAsksForRecipients(t *testing.T) {
 	}
 	ask("bob@far.test", "250")
 	ask("nobody@far.test", "550")
-	i.smtpd.await(t, `event=rejected .*never heard of`)
+	i.smtpd.Await(t, `event=rejected .*never heard of`)
 	if len(s.Messages()) != 0 {
 		t.Errorf("it got %v", s.Messages())
 	}
 	away.Store(true)
 	ask("bob@far.test", "250")
 	ask("carol@far.test", "450")
-	i.smtpd.await(t, `event=rejected .*cannot be asked for the recipient now: `)
+	i.smtpd.Await(t, `event=rejected .*cannot be asked for the recipient now: `)
 	if _, _, err := i.submit(t, "alice").send([]byte(message("queued")), "alice@here.test", "carol@far.test"); err != nil {
 		t.Errorf("a user's own mail: %v", err)
 	}

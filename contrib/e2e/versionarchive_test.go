@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // places are what differs between two instances in a configuration.
@@ -35,8 +37,8 @@ func (i *instance) pack(t *testing.T, file string, n versionNote) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(i.dir, "note.json"), string(note))
-	write(t, i.conf, i.places(nowhere).Replace(i.text))
+	mtatest.Write(t, filepath.Join(i.dir, "note.json"), string(note))
+	mtatest.Write(t, i.conf, i.places(nowhere).Replace(i.text))
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
@@ -69,7 +71,7 @@ func (i *instance) pack(t *testing.T, file string, n versionNote) {
 	if err = errors.Join(err, w.Close(), z.Close()); err != nil {
 		t.Fatal(err)
 	}
-	write(t, file, b.String())
+	mtatest.Write(t, file, b.String())
 }
 
 // unpack puts what a version has written in an instance's place.
@@ -112,6 +114,6 @@ func (i *instance) unpack(t *testing.T, file, sink string) (n versionNote) {
 	for name, value := range i.placeNames(sink) {
 		pairs = append(pairs, name, value)
 	}
-	write(t, i.conf, strings.NewReplacer(pairs...).Replace(readFile(t, i.conf)))
+	mtatest.Write(t, i.conf, strings.NewReplacer(pairs...).Replace(readFile(t, i.conf)))
 	return n
 }

@@ -89,10 +89,10 @@ func versionInstance(t *testing.T, programs, to string) *instance {
 	o.bin = programs
 	i := newInstance(t, o)
 	i.text = strings.ReplaceAll(i.text, "@DIR@", i.dir)
-	write(t, i.conf, i.text)
-	write(t, filepath.Join(i.dir, "aliases"), versionAliases)
+	mtatest.Write(t, i.conf, i.text)
+	mtatest.Write(t, filepath.Join(i.dir, "aliases"), versionAliases)
 	for name, text := range versionFilters {
-		write(t, filepath.Join(i.dir, "filters.d", name+".toml"), text)
+		mtatest.Write(t, filepath.Join(i.dir, "filters.d", name+".toml"), text)
 	}
 	i.linkFilters()
 	return i
@@ -157,10 +157,10 @@ func (i *instance) leaveMail(t *testing.T, lacks []string) versionNote {
 	f.parameters()
 	f.aliases()
 	f.greylisted()
-	i.queue.kill()
+	i.queue.Kill()
 	f.incoming()
-	i.smtpd.terminate(t) // it keeps the rates then
-	i.pop3d.kill()
+	i.smtpd.Terminate(t) // it keeps the rates then
+	i.pop3d.Kill()
 	return f.n
 }
 
@@ -221,7 +221,7 @@ func (f *filling) deferred() {
 		f.t.Fatal(err)
 	}
 	f.delivered(id, "bob")
-	f.queue.await(f.t, "event=deferred id="+id)
+	f.queue.Await(f.t, "event=deferred id="+id)
 	f.n.Remote = append(f.n.Remote, "large, deferred")
 	f.wait(bigLetter("large, deferred"), "u@away.test")
 }
@@ -274,16 +274,16 @@ func (f *filling) parameters() {
 // aliases is mail that became other mail, or a report that waits.
 func (f *filling) aliases() {
 	f.t.Helper()
-	from := f.queue.mark()
+	from := f.queue.Mark()
 	f.deposit(f.t, f.remote("forwarded"), "away")
-	f.queue.awaitFrom(f.t, from, `event=deferred .*to=<forwarded@away\.test>`)
-	from = f.queue.mark()
+	f.queue.AwaitFrom(f.t, from, `event=deferred .*to=<forwarded@away\.test>`)
+	from = f.queue.Mark()
 	f.n.Remote, f.n.Local = append(f.n.Remote, "to a list"), append(f.n.Local, "to a list")
 	f.deposit(f.t, f.box("dave", "to a list"), "list")
-	f.queue.awaitFrom(f.t, from, `event=deferred .*to=<l@away\.test>`)
-	from = f.queue.mark()
+	f.queue.AwaitFrom(f.t, from, `event=deferred .*to=<l@away\.test>`)
+	from = f.queue.Mark()
 	f.deposit(f.t, "Subject: to nobody\r\n\r\nx\r\n", "lost")
-	f.queue.awaitFrom(f.t, from, `event=deferred .*to=<sender@away\.test>`) // the report
+	f.queue.AwaitFrom(f.t, from, `event=deferred .*to=<sender@away\.test>`) // the report
 	f.n.Remote = append(f.n.Remote, "Not delivered: to nobody")
 }
 
@@ -323,7 +323,7 @@ func (f *filling) greylisted() {
 	if err := f.greyed(f.t, sender, content); !errors.As(err, &no) || !strings.HasPrefix(no.got, "451") {
 		f.t.Fatalf("who is not known: got %v, want 451", err)
 	}
-	eventually(f.t, func() error { return f.greyed(f.t, sender, content) })
+	mtatest.Eventually(f.t, func() error { return f.greyed(f.t, sender, content) })
 	f.n.Known = sender
 }
 

@@ -90,20 +90,20 @@ func TestASpoolOfALaterVersionIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	i := newInstance(t, options{})
 	i.startAll()
-	i.queue.terminate(t)
+	i.queue.Terminate(t)
 	id := i.deposit(t, "Subject: waits\r\n\r\nx\r\n", "bob")
 	lock := filepath.Join(i.spool, "lock")
-	write(t, lock, "2\n")
+	mtatest.Write(t, lock, "2\n")
 	i.queue = i.launch("queue-runner")
-	if status := i.queue.status(t); status != 65 { // for which the unit does not start it again
+	if status := i.queue.Status(t); status != 65 { // for which the unit does not start it again
 		t.Errorf("queue-runner, with a later version's spool: got status %d, want 65", status)
 	}
-	i.queue.await(t, `event=stopped .*lock: the spool is of version .*written by a newer version; nothing was changed`)
+	i.queue.Await(t, `event=stopped .*lock: the spool is of version .*written by a newer version; nothing was changed`)
 	if status, out := i.check(); status == 0 || !strings.Contains(out, "written by a newer version") {
 		t.Errorf("posthouse queue check: status %d\n%s", status, out)
 	}
 	more := i.deposit(t, "Subject: comes in\r\n\r\nx\r\n", "bob")
-	write(t, lock, "") // as the later version, which has emptied it
+	mtatest.Write(t, lock, "") // as the later version, which has emptied it
 	i.restart(&i.queue)
 	i.delivered(id, "bob")
 	i.delivered(more, "bob")
@@ -145,7 +145,7 @@ func (i *instance) takesUp(t *testing.T, n versionNote, sink *mtatest.Sink) {
 			later++
 		}
 	}
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		if q := i.inQueue(); len(q) != later {
 			return fmt.Errorf("%d messages wait, want %d: %+v", len(q), later, q)
 		}

@@ -139,18 +139,18 @@ func (f *filling) formerServers() {
 				f.t.Fatal(err)
 			}
 		}
-		write(f.t, filepath.Join(box, "cur", "1700000001.M1P2.old.test:2,S"), strings.ReplaceAll(f.box(local, "of a former server"), "\r\n", "\n"))
-		write(f.t, filepath.Join(box, l.file), l.list)
+		mtatest.Write(f.t, filepath.Join(box, "cur", "1700000001.M1P2.old.test:2,S"), strings.ReplaceAll(f.box(local, "of a former server"), "\r\n", "\n"))
+		mtatest.Write(f.t, filepath.Join(box, l.file), l.list)
 		f.n.Seen[local] = []string{l.uidl}
 	}
-	write(f.t, f.conf, strings.Replace(f.text, `uidl = "dovecot"`, `uidl = "courier"`, 1))
+	mtatest.Write(f.t, f.conf, strings.Replace(f.text, `uidl = "dovecot"`, `uidl = "courier"`, 1))
 	f.pop3d = f.launch("pop3d")
-	f.pop3d.await(f.t, "event=ready")
+	f.pop3d.Await(f.t, "event=ready")
 	if got := f.shownUIDLs(f.t, "dave"); !slices.Equal(got, f.n.Seen["dave"]) {
 		f.t.Fatalf("of Courier: got %q, want %q", got, f.n.Seen["dave"])
 	}
-	f.pop3d.terminate(f.t)
-	write(f.t, f.conf, f.text)
+	f.pop3d.Terminate(f.t)
+	mtatest.Write(f.t, f.conf, f.text)
 }
 
 // shownUIDLs are what UIDL shows a user; the session ends well.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // pages are the guide and the README, by name.
@@ -69,12 +70,7 @@ func calls(code string) [][]string {
 
 // TestCommandsAreThere runs no command: what it asks is the help of each.
 func TestCommandsAreThere(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "posthouse")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "../../cmd/posthouse")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := filepath.Join(mtatest.Build(t, "../../cmd/posthouse"), "posthouse")
 	helps := map[string]string{}
 	help := func(words ...string) string {
 		k := strings.Join(words, " ")

@@ -70,15 +70,9 @@ func TestWhatSetupTellsIsWhatCheckWants(t *testing.T) {
 	trusted := mtatest.NewCerts(t, names...)
 	sender, world := connect(t, []string{dnsAddr, webAddr, probe})
 	dir := t.TempDir()
-	p := &postmaster{t: t, in: sender, program: filepath.Join(dir, "posthouse"), conf: filepath.Join(dir, "posthouse.toml"),
+	p := &postmaster{t: t, in: sender, program: filepath.Join(mtatest.Build(t, "../../cmd/posthouse"), "posthouse"), conf: filepath.Join(dir, "posthouse.toml"),
 		env: []string{"SSL_CERT_FILE=" + trusted.CertFile, "SSL_CERT_DIR=/nonexistent"}}
-	build := exec.Command("go", "build", "-trimpath", "-o", p.program, "./cmd/posthouse")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	write(t, p.conf, fmt.Sprintf(`hostname = "mail.example.lab"
+	mtatest.Write(t, p.conf, fmt.Sprintf(`hostname = "mail.example.lab"
 state = "%[1]s/state"
 run = "%[1]s/run"
 [spool]
@@ -111,7 +105,7 @@ tls = "implicit"
 		t.Fatal(err)
 	}
 	key := filepath.Join(dir, fmt.Sprintf("state/keys/example.lab.mail%d.pem", time.Now().Year()))
-	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	mtatest.Write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 
 	zones := map[string]string{
 		"lab":                  "probe MX 10 mx.probe\nmx.probe A " + probe + "\n",

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 // daemon starts a program in a namespace and ends it with the test. What it says is shown when the test fails.
@@ -60,7 +62,7 @@ template:
 zone:
 `, dnsAddr, dir)
 	for name, text := range zones {
-		write(t, filepath.Join(dir, name+".zone"), fmt.Sprintf("$ORIGIN %[1]s.\n$TTL 60\n@ SOA ns.%[1]s. hostmaster.%[1]s. 1 60 60 3600 60\n@ NS ns.%[1]s.\nns A %[2]s\n%[3]s", name, dnsAddr, text))
+		mtatest.Write(t, filepath.Join(dir, name+".zone"), fmt.Sprintf("$ORIGIN %[1]s.\n$TTL 60\n@ SOA ns.%[1]s. hostmaster.%[1]s. 1 60 60 3600 60\n@ NS ns.%[1]s.\nns A %[2]s\n%[3]s", name, dnsAddr, text))
 		conf += "  - domain: " + name + ".\n"
 		if name == "lab" {
 			conf += "    dnssec-signing: on\n    dnssec-policy: hand\n"
@@ -70,7 +72,7 @@ zone:
 		t.Fatal(err)
 	}
 	knot := filepath.Join(dir, "knot.conf")
-	write(t, knot, conf)
+	mtatest.Write(t, knot, conf)
 	run(t, "keymgr", "-c", knot, "lab.", "generate", "ksk=yes", "zsk=yes", "algorithm=ecdsap256sha256")
 	ds := ""
 	for line := range strings.Lines(run(t, "keymgr", "-c", knot, "lab.", "ds")) {
@@ -90,7 +92,7 @@ zone:
 		}
 	}
 	unbound := filepath.Join(dir, "unbound.conf")
-	write(t, unbound, fmt.Sprintf(`server:
+	mtatest.Write(t, unbound, fmt.Sprintf(`server:
   interface: 127.0.0.1
   do-daemonize: no
   chroot: ""
@@ -107,43 +109,11 @@ zone:
   control-enable: no
 `, dir, ds, stubs))
 	sender.daemon(t, nil, "unbound", "-d", "-c", unbound)
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		out, err := exec.Command("ip", "netns", "exec", string(sender), "dig", "+time=1", "+tries=1", "+adflag", "@127.0.0.1", "lab.", "SOA").CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("status: NOERROR")) || !bytes.Contains(out, []byte(" ad;")) && !bytes.Contains(out, []byte(" ad ")) {
 			return fmt.Errorf("the resolver does not validate: %w\n%s", err, out)
 		}
 		return nil
 	})
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// patience is how long a test waits for what should be there at once, before it fails; a connection to where nobody
-// answers takes half a minute of it.
-const patience = 3 * time.Minute
-
-func eventually(t *testing.T, ok func() error) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("still after %v: %v", patience, err)
-		}
-	}
 }

@@ -207,7 +207,7 @@ mx.six AAAA ` + sixAddr + `
 		}
 	}
 	// The day before yesterday's counters were there at the start: their report goes out at once, to both places.
-	eventually(t, func() error {
+	mtatest.Eventually(t, func() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		mails := 0
@@ -222,7 +222,7 @@ mx.six AAAA ` + sixAddr + `
 		return nil
 	})
 	for _, event := range []string{"event=mta-sts-fetched domain=enforce.plain policy-id=1 mode=enforce", "event=tls-report-sent domain=enforce.plain"} {
-		eventually(t, func() error {
+		mtatest.Eventually(t, func() error {
 			if !strings.Contains(l.text(), event) {
 				return fmt.Errorf("the log has no %q", event)
 			}
@@ -269,14 +269,8 @@ type runner struct {
 func startRunner(t *testing.T, in namespace, roots string) *runner {
 	t.Helper()
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, "queue-runner"), "./cmd/queue-runner")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	conf := filepath.Join(dir, "posthouse.toml")
-	write(t, conf, fmt.Sprintf(`hostname = "out.plain"
+	mtatest.Write(t, conf, fmt.Sprintf(`hostname = "out.plain"
 state = "%[1]s/state"
 run = "%[1]s/run"
 [log]
@@ -289,11 +283,11 @@ path = "%[1]s/mail/{domain}/{local}"
 resolver = ["127.0.0.1:53"]
 `, dir))
 	before := time.Now().UTC().Truncate(24 * time.Hour).Add(-48 * time.Hour)
-	write(t, filepath.Join(dir, "state/queue/tls", before.Format(time.DateOnly)+".json"),
+	mtatest.Write(t, filepath.Join(dir, "state/queue/tls", before.Format(time.DateOnly)+".json"),
 		fmt.Sprintf(`{"start":%q,"domains":{"enforce.plain":[{"policy":{"policy-type":"no-policy-found","policy-domain":"enforce.plain"},"ok":3}]}}`, before.Format(time.RFC3339)))
 	r := &runner{t: t, log: filepath.Join(dir, "log")}
-	in.daemon(t, []string{"SSL_CERT_FILE=" + roots, "SSL_CERT_DIR=/nonexistent"}, "sh", "-c", `exec "$0" -c "$1" 2>"$2"`, filepath.Join(dir, "queue-runner"), conf, r.log)
-	eventually(t, func() error {
+	in.daemon(t, []string{"SSL_CERT_FILE=" + roots, "SSL_CERT_DIR=/nonexistent"}, "sh", "-c", `exec "$0" -c "$1" 2>"$2"`, filepath.Join(mtatest.Build(t, "../../cmd/queue-runner"), "queue-runner"), conf, r.log)
+	mtatest.Eventually(t, func() error {
 		if !strings.Contains(r.text(), "event=ready") {
 			return fmt.Errorf("queue-runner is not ready:\n%s", r.text())
 		}
@@ -346,7 +340,7 @@ func (r *runner) expect(id mta.ID, i int, m letter) {
 	r.t.Helper()
 	about := regexp.MustCompile(`(?m)^.*event=(?:delivered|deferred|failed) id=` + string(id) + ` .*$`)
 	line := ""
-	eventually(r.t, func() error {
+	mtatest.Eventually(r.t, func() error {
 		if line = about.FindString(r.text()); line == "" {
 			return fmt.Errorf("no attempt for letter %d to %s yet", i, m.domain)
 		}

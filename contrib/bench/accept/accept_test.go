@@ -1,7 +1,6 @@
 package accept_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -98,9 +97,9 @@ func content(octets int) []byte {
 
 // accept sends b.N messages over so many connections, which last.
 func accept(b *testing.B, addr string, sessions int, content []byte, over *tls.Config) {
-	clients := make([]*client, sessions)
+	clients := make([]*mtatest.Session, sessions)
 	for i := range clients {
-		clients[i] = dial(b, addr, over)
+		clients[i] = mtatest.Dial(b, nil, addr, over)
 	}
 	var left atomic.Int64
 	left.Store(int64(b.N))
@@ -111,7 +110,7 @@ func accept(b *testing.B, addr string, sessions int, content []byte, over *tls.C
 	for _, c := range clients {
 		all.Go(func() {
 			for left.Add(-1) >= 0 {
-				if err := c.send(content); err != nil {
+				if err := send(c, content); err != nil {
 					b.Error(err)
 					return
 				}
@@ -123,7 +122,7 @@ func accept(b *testing.B, addr string, sessions int, content []byte, over *tls.C
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	b.ReportMetric((processorTime()-before).Seconds()*1000/float64(b.N), "cpu-ms/msg")
 	for _, c := range clients {
-		_ = c.nc.Close()
+		_ = c.Close()
 	}
 }
 
@@ -135,59 +134,12 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-type client struct {
-	nc net.Conn
-	br *bufio.Reader
-}
-
-func dial(b *testing.B, addr string, over *tls.Config) *client {
-	b.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := &client{nc, bufio.NewReader(nc)}
-	say := func(s, want string) {
-		if err := c.say(s, want); err != nil {
-			b.Fatal(err)
-		}
-	}
-	say("", "220")
-	say("EHLO c.test\r\n", "250")
-	if over != nil {
-		say("STARTTLS\r\n", "220")
-		c.nc = tls.Client(nc, over)
-		c.br = bufio.NewReader(c.nc)
-		say("EHLO c.test\r\n", "250")
-	}
-	return c
-}
-
-// say sends s and wants replies with these codes, each to its last line.
-func (c *client) say(s string, want ...string) error {
-	if s != "" {
-		if _, err := io.WriteString(c.nc, s); err != nil {
-			return err
-		}
-	}
-	for _, w := range want {
-		for more := true; more; {
-			line, err := c.br.ReadSlice('\n')
-			if err != nil || len(line) < 5 || string(line[:3]) != w {
-				return fmt.Errorf("got %q, %w; want %s", line, err, w)
-			}
-			more = line[3] == '-'
-		}
-	}
-	return nil
-}
-
-func (c *client) send(content []byte) error {
-	if err := c.say("MAIL FROM:<a@away.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\n", "250", "250", "354"); err != nil {
+func send(c *mtatest.Session, content []byte) error {
+	if err := c.Say("MAIL FROM:<a@away.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\n", "250", "250", "354"); err != nil {
 		return err
 	}
-	if _, err := c.nc.Write(content); err != nil {
+	if _, err := c.Write(content); err != nil {
 		return err
 	}
-	return c.say("", "250")
+	return c.Say("", "250")
 }

@@ -1,7 +1,6 @@
 package filters_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -28,6 +27,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta"
 	"github.com/posthouse-mail/posthouse/mta/durable"
 	"github.com/posthouse-mail/posthouse/mta/maillog"
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 	"github.com/posthouse-mail/posthouse/mta/smtpd"
 	"github.com/posthouse-mail/posthouse/mta/spool"
 )
@@ -183,9 +183,9 @@ var content = "Subject: bench\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+
 
 // accept sends b.N messages over so many connections, which last.
 func accept(b *testing.B, addr string, sessions int) {
-	clients := make([]*client, sessions)
+	clients := make([]*mtatest.Session, sessions)
 	for i := range clients {
-		clients[i] = dial(b, addr)
+		clients[i] = mtatest.Dial(b, nil, addr, nil)
 	}
 	var left atomic.Int64
 	left.Store(int64(b.N))
@@ -194,7 +194,7 @@ func accept(b *testing.B, addr string, sessions int) {
 	for _, c := range clients {
 		work.Go(func() {
 			for left.Add(-1) >= 0 {
-				if err := c.send(); err != nil {
+				if err := send(c); err != nil {
 					b.Error(err)
 					return
 				}
@@ -205,55 +205,15 @@ func accept(b *testing.B, addr string, sessions int) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	for _, c := range clients {
-		_ = c.nc.Close()
+		_ = c.Close()
 	}
 }
 
-type client struct {
-	nc net.Conn
-	br *bufio.Reader
-}
-
-func dial(b *testing.B, addr string) *client {
-	b.Helper()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := &client{nc, bufio.NewReader(nc)}
-	if err := c.say("", "220"); err != nil {
-		b.Fatal(err)
-	}
-	if err := c.say("EHLO c.test\r\n", "250"); err != nil {
-		b.Fatal(err)
-	}
-	return c
-}
-
-// say sends s and wants replies with these codes, each to its last line.
-func (c *client) say(s string, want ...string) error {
-	if s != "" {
-		if _, err := io.WriteString(c.nc, s); err != nil {
-			return err
-		}
-	}
-	for _, w := range want {
-		for more := true; more; {
-			line, err := c.br.ReadSlice('\n')
-			if err != nil || len(line) < 5 || string(line[:3]) != w {
-				return fmt.Errorf("got %q, %w; want %s", line, err, w)
-			}
-			more = line[3] == '-'
-		}
-	}
-	return nil
-}
-
-func (c *client) send() error {
-	if err := c.say("MAIL FROM:<a@away.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\n", "250", "250", "354"); err != nil {
+func send(c *mtatest.Session) error {
+	if err := c.Say("MAIL FROM:<a@away.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\n", "250", "250", "354"); err != nil {
 		return err
 	}
-	return c.say(content+".\r\n", "250")
+	return c.Say(content+".\r\n", "250")
 }
 
 // caller is the client's end of go-plugin, with nothing of the host's.

@@ -1,13 +1,10 @@
 package idle_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -51,9 +48,8 @@ func inData(b *testing.B, n int) {
 		conns := make([]net.Conn, n)
 		for i := range conns {
 			c := s.connect(b, i, false)
-			br := bufio.NewReader(c)
-			for _, step := range [][2]string{{"MAIL FROM:<a@away.test>", "250 "}, {"RCPT TO:<bob@here.test>", "250 "}, {"DATA", "354 "}} {
-				say(b, c, br, step[0], step[1])
+			if err := c.Say("MAIL FROM:<a@away.test>\r\nRCPT TO:<bob@here.test>\r\nDATA\r\n", "250", "250", "354"); err != nil {
+				b.Fatal(err)
 			}
 			if _, err := c.Write(content); err != nil {
 				b.Fatal(err)
@@ -68,7 +64,7 @@ func inData(b *testing.B, n int) {
 
 // server is a running smtpd.
 type server struct {
-	cmd   *exec.Cmd
+	*mtatest.Program
 	addr  string
 	certs *mtatest.Certs
 }
@@ -78,10 +74,6 @@ func startSMTPD(b *testing.B) *server {
 	b.StopTimer()
 	defer b.StartTimer()
 	dir := b.TempDir()
-	bin := filepath.Join(dir, "smtpd")
-	if out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s", "-o", bin, "../../../cmd/smtpd").CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
 	s := &server{certs: mtatest.NewCerts(b, "mx.here.test")}
 	conf := filepath.Join(dir, "posthouse.toml")
 	text := fmt.Sprintf(`hostname = "mx.here.test"
@@ -89,7 +81,6 @@ state = "%[1]s/state"
 run = "%[1]s/run"
 spool.path = "%[1]s/spool"
 users.file = "%[1]s/users"
-log.level = "warn"
 outbound.resolver = ["127.0.0.1:1"]
 [tls]
 certificate = %[2]q
@@ -104,83 +95,28 @@ reserve_disk = "0"
 address = "127.0.0.1:0"
 role = "mx"
 `, dir, s.certs.CertFile, s.certs.KeyFile)
-	for path, text := range map[string]string{conf: strings.Replace(text, "warn", "info", 1), filepath.Join(dir, "users"): "bob@here.test {PLAIN}x\n"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			b.Fatal(err)
-		}
-	}
-	s.cmd = exec.Command(bin, "-c", conf)
-	stderr, err := s.cmd.StderrPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
-	listening := regexp.MustCompile(`event=listening address=(127\S+)`)
-	for log := bufio.NewScanner(stderr); log.Scan(); {
-		if m := listening.FindStringSubmatch(log.Text()); m != nil {
-			s.addr = m[1]
-		}
-		if strings.Contains(log.Text(), "event=ready") {
-			go func() { _, _ = io.Copy(io.Discard, stderr) }()
-			return s
-		}
-	}
-	b.Fatal("smtpd does not start")
-	return nil
+	mtatest.Write(b, conf, text)
+	mtatest.Write(b, filepath.Join(dir, "users"), "bob@here.test {PLAIN}x\n")
+	s.Program = mtatest.Start(b, filepath.Join(mtatest.Build(b, "../../../cmd/smtpd"), "smtpd"), "-c", conf)
+	s.addr = s.Await(b, `event=listening address=(127\S+)`)[1]
+	s.Await(b, "event=ready")
+	return s
 }
 
 // connect opens connection i and says EHLO.
-func (s *server) connect(b *testing.B, i int, secure bool) net.Conn {
+func (s *server) connect(b *testing.B, i int, secure bool) *mtatest.Session {
 	b.Helper()
-	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}}
-	c, err := from.Dial("tcp", s.addr)
-	if err != nil {
-		b.Fatal(err)
+	var over *tls.Config
+	if secure {
+		over = s.certs.Client("mx.here.test")
 	}
-	br := bufio.NewReaderSize(c, 512)
-	say(b, c, br, "", "220 ")
-	say(b, c, br, "EHLO c.test", "250 ")
-	if !secure {
-		return c
-	}
-	say(b, c, br, "STARTTLS", "220 ")
-	over := tls.Client(c, s.certs.Client("mx.here.test"))
-	if err := over.Handshake(); err != nil {
-		b.Fatal(err)
-	}
-	say(b, over, bufio.NewReaderSize(over, 512), "EHLO c.test", "250 ")
-	return over
-}
-
-// say sends a line and reads to the end of the reply.
-func say(b *testing.B, c net.Conn, br *bufio.Reader, line, want string) {
-	b.Helper()
-	if line != "" {
-		if _, err := io.WriteString(c, line+"\r\n"); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for {
-		got, err := br.ReadString('\n')
-		if err != nil {
-			b.Fatal(err)
-		}
-		if strings.HasPrefix(got, want) {
-			return
-		}
-		if len(got) < 4 || got[3] != '-' {
-			b.Fatalf("got %q, want %q", got, want)
-		}
-	}
+	return mtatest.Dial(b, &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}, s.addr, over)
 }
 
 // resident is the memory of the program that is in RAM, in octets.
 func (s *server) resident(b *testing.B) int64 {
 	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -215,6 +151,5 @@ func (s *server) stop(b *testing.B, conns []net.Conn) {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	s.Kill()
 }
