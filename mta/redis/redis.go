@@ -39,12 +39,12 @@ type Pool struct {
 // Open takes redis://[USER][:PASSWORD@]HOST[:PORT][/DB], the same with rediss:// for TLS, or
 // unix://[USER][:PASSWORD@]/PATH[?db=DB]. It connects to nothing yet. A question, with the connection that it needs, has the timeout.
 func Open(rawURL string, timeout time.Duration) (*Pool, error) {
-	network, address, options, err := parse(rawURL)
+	network, address, secure, options, err := parse(rawURL)
 	if err != nil {
 		return nil, ErrURL
 	}
-	options = append(options, redis.DialClientName(clientName), redis.DialConnectTimeout(timeout), redis.DialReadTimeout(timeout),
-		redis.DialWriteTimeout(timeout), redis.DialTLSHandshakeTimeout(timeout), redis.DialKeepAlive(keepAlive))
+	options = append(options, redis.DialClientName(clientName), redis.DialReadTimeout(timeout), redis.DialWriteTimeout(timeout),
+		redis.DialContextFunc(dialer(timeout, secure)))
 	return &Pool{address: address, timeout: timeout, pool: redis.Pool{
 		DialContext: func(ctx context.Context) (redis.Conn, error) {
 			return redis.DialContext(ctx, network, address, options...)
@@ -60,10 +60,28 @@ func Open(rawURL string, timeout time.Duration) (*Pool, error) {
 	}}, nil
 }
 
-func parse(rawURL string) (network, address string, options []redis.DialOption, err error) {
+// dialer makes connections whose answers are bounded; secure is nil where there is no TLS.
+func dialer(timeout time.Duration, secure *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	plain := &net.Dialer{KeepAlive: keepAlive}
+	dial := plain.DialContext
+	if secure != nil {
+		dial = (&tls.Dialer{NetDialer: plain, Config: secure}).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &boundConn{Conn: c}, nil
+	}
+}
+
+func parse(rawURL string) (network, address string, secure *tls.Config, options []redis.DialOption, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return "", "", nil, err
+		return "", "", nil, nil, err
 	}
 	db := ""
 	switch network = "tcp"; u.Scheme {
@@ -74,18 +92,18 @@ func parse(rawURL string) (network, address string, options []redis.DialOption, 
 		}
 		address, db = net.JoinHostPort(u.Hostname(), port), strings.TrimPrefix(u.Path, "/")
 		if u.Hostname() == "" || u.RawQuery != "" {
-			return "", "", nil, ErrURL
+			return "", "", nil, nil, ErrURL
 		}
 		if u.Scheme == "rediss" {
-			options = append(options, redis.DialUseTLS(true), redis.DialTLSConfig(&tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}))
+			secure = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
 		}
 	case "unix":
 		network, address, db = "unix", u.Path, u.Query().Get("db")
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
-			return "", "", nil, ErrURL
+			return "", "", nil, nil, ErrURL
 		}
 	default:
-		return "", "", nil, ErrURL
+		return "", "", nil, nil, ErrURL
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -94,11 +112,11 @@ func parse(rawURL string) (network, address string, options []redis.DialOption, 
 	if db != "" {
 		n, err := strconv.Atoi(db)
 		if err != nil || n < 0 {
-			return "", "", nil, ErrURL
+			return "", "", nil, nil, ErrURL
 		}
 		options = append(options, redis.DialDatabase(n))
 	}
-	return network, address, options, nil
+	return network, address, secure, options, nil
 }
 
 // Address is where the server is: HOST:PORT, or the path of a socket.
