@@ -3,6 +3,7 @@
 package greylist
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 type Filter struct {
 	Version string
 	Now     func() time.Time // default time.Now
+	AskTime time.Duration    // how long the store of several hosts may take to answer; default 3 s
 
 	set     settings
 	site    filters.Site
@@ -51,7 +53,7 @@ func (f *Filter) Configure(site *filters.Site, s filters.Settings) error {
 		f.Now = time.Now
 	}
 	if site.SharedStoreURL != "" {
-		f.store, err = openShared(site.SharedStoreURL, &f.set)
+		f.store, err = openShared(site.SharedStoreURL, cmp.Or(f.AskTime, askTime), &f.set)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (c *clock) pass(d time.Duration) {
 
 func open(t *testing.T, site filters.Site, text string, c *clock) *greylist.Filter {
 	t.Helper()
-	f := &greylist.Filter{Now: c.now}
+	f := &greylist.Filter{Now: c.now, AskTime: time.Minute}
 	if err := f.Configure(&site, filters.NewSettings("[settings]\n"+text)); err != nil {
 		t.Fatal(err)
 	}

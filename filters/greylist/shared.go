@@ -22,8 +22,8 @@ type shared struct {
 	set *settings
 }
 
-func openShared(url string, set *settings) (*shared, error) {
-	db, err := redis.Open(url, askTime)
+func openShared(url string, each time.Duration, set *settings) (*shared, error) {
+	db, err := redis.Open(url, each)
 	if err != nil {
 		return nil, fmt.Errorf("shared.redis_url_file: %w", err)
 	}
