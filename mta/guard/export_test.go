@@ -41,3 +41,10 @@ func (r *Rates) Buckets() int {
 
 // SharedKey is the name of a key in the shared place.
 func SharedKey(kind, name string) string { return sharedKey(kind, name) }
+
+// Away says whether the last question was not answered.
+func (s *Shared) Away() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away
+}

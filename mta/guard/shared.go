@@ -90,13 +90,6 @@ func (g *Sharing) Use(url string, log *maillog.Log, all ...Counter) error {
 	return nil
 }
 
-// Away says whether the last question was not answered.
-func (s *Shared) Away() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.away
-}
-
 // run asks one script; false where there is no answer.
 func (s *Shared) run(script *redis.Script, keys []string, args ...any) ([]int64, bool) {
 	now := s.now()
