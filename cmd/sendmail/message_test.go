@@ -82,6 +82,17 @@ func TestMessageWithoutAPlaceForFiles(t *testing.T) {
 	}
 }
 
+// zeros is /dev/zero, for a while.
+type zeros struct{ n int }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.n++; z.n > 1000 {
+		return 0, errors.New("it reads without an end")
+	}
+	clear(p)
+	return len(p), nil
+}
+
 func TestMessageBeyondMemory(t *testing.T) {
 	want := strings.Repeat(strings.Repeat("x", 98)+"\r\n", 3*inMemory/100)
 	s, err := collected(t, strings.NewReader(want), true, 10<<20)
@@ -95,6 +106,9 @@ func TestMessageBeyondMemory(t *testing.T) {
 	var e *exitError
 	if !errors.As(err, &e) || e.status != exitDataErr {
 		t.Errorf("beyond the limit: got %v, want status %d", err, exitDataErr)
+	}
+	if _, err := collected(t, &zeros{}, true, 1000); !errors.As(err, &e) || e.status != exitDataErr {
+		t.Errorf("octets without an end, of which none is kept: got %v, want status %d", err, exitDataErr)
 	}
 	broken := errors.New("broken")
 	if _, err = collected(t, iotest.ErrReader(broken), true, 1000); !errors.Is(err, broken) {

@@ -25,9 +25,13 @@ type store struct {
 
 var errTooLarge = errors.New("message too large")
 
+func tooLarge(limit int64) error {
+	return &exitError{exitDataErr, fmt.Errorf("%w: the limit is %d octets", errTooLarge, limit)}
+}
+
 func (s *store) Write(p []byte) (int, error) {
 	if s.size+int64(len(p)) > s.limit {
-		return 0, &exitError{exitDataErr, fmt.Errorf("%w: the limit is %d octets", errTooLarge, s.limit)}
+		return 0, tooLarge(s.limit)
 	}
 	n := min(len(p), inMemory-len(s.mem))
 	s.mem = append(s.mem, p[:n]...)
@@ -109,8 +113,10 @@ type collector struct {
 
 func (c *collector) collect(in io.Reader) error {
 	block := make([]byte, 32<<10)
+	var read int64
 	for !c.over {
 		n, err := in.Read(block)
+		read += int64(n)
 		for i := 0; i < n && !c.over; i++ {
 			c.octet(block[i])
 		}
@@ -122,6 +128,9 @@ func (c *collector) collect(in io.Reader) error {
 		}
 		if err := c.flush(); err != nil {
 			return err
+		}
+		if !c.over && read > c.s.limit { // of octets that are dropped there may be any number, as in /dev/zero
+			return tooLarge(c.s.limit)
 		}
 	}
 	if c.col > 0 {
