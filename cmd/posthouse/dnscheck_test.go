@@ -419,13 +419,22 @@ func TestNameServersWithFaults(t *testing.T) {
 	dmarc := "_dmarc.example.test"
 	for name, row := range map[string]struct {
 		break_ func(*testing.T, *world)
+		check  string
 		level  string
 		text   string
 		code   int
 	}{
-		"it fails":    {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeServerFailure) }, levelUnknown, "SERVFAIL", exitTemporary},
-		"it refuses":  {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeRefused) }, levelUnknown, "REFUSED", exitTemporary},
-		"it cuts off": {func(_ *testing.T, w *world) { w.zone.Truncate(dmarc) }, levelOK, "v=DMARC1", 0},
+		"it fails":    {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeServerFailure) }, "dmarc", levelUnknown, "SERVFAIL", exitTemporary},
+		"it refuses":  {func(_ *testing.T, w *world) { w.zone.Rcode(dmarc, wire.RcodeRefused) }, "dmarc", levelUnknown, "REFUSED", exitTemporary},
+		"it cuts off": {func(_ *testing.T, w *world) { w.zone.Truncate(dmarc) }, "dmarc", levelOK, "v=DMARC1", 0},
+		"it fails for the name behind the address": {func(t *testing.T, w *world) {
+			w.replace(t, "1.2.0.192.in-addr.arpa", "1.2.0.192.in-addr.arpa. IN PTR other.test.")
+			w.zone.Rcode("other.test", wire.RcodeServerFailure)
+		}, "ptr", levelUnknown, "SERVFAIL", exitTemporary},
+		"it fails for who takes the mail": {func(t *testing.T, w *world) {
+			w.replace(t, "example.test", "example.test. IN MX 10 other.test.", `example.test. IN TXT "v=spf1 ip4:192.0.2.1 -all"`)
+			w.zone.Rcode("other.test", wire.RcodeServerFailure)
+		}, "mx", levelUnknown, "SERVFAIL", exitTemporary},
 		"it does not answer": {func(_ *testing.T, w *world) {
 			w.zone.Silent(dmarc, true)
 			w.zone.Notify(func(query string) {
@@ -433,7 +442,7 @@ func TestNameServersWithFaults(t *testing.T) {
 					w.stop() // as when the time is over
 				}
 			})
-		}, levelUnknown, "context canceled", exitTemporary},
+		}, "dmarc", levelUnknown, "context canceled", exitTemporary},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -442,7 +451,7 @@ func TestNameServersWithFaults(t *testing.T) {
 			code, _, all, text := w.check(t)
 			found := false
 			for _, f := range all {
-				found = found || f.Check == "dmarc" && f.Level == row.level && strings.Contains(f.Text, row.text)
+				found = found || f.Check == row.check && f.Level == row.level && strings.Contains(f.Text, row.text)
 			}
 			if !found || code != row.code {
 				t.Errorf("got %d, want %d, %s and %q\n%s", code, row.code, row.level, row.text, text)

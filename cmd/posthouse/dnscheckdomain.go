@@ -25,10 +25,14 @@ func (k *dnsCheck) mx(ctx context.Context, z *zone, l *findings) {
 		return
 	}
 	var hosts []string
-	ours := false
+	ours, known := false, true
 	for _, m := range list[:min(len(list), maxExchangers)] {
 		hosts = append(hosts, m.Host)
-		ours = k.exchanger(ctx, z, m.Host, l) || ours
+		is, err := k.exchanger(ctx, z, m.Host, l)
+		ours, known = ours || is, known && err == nil
+	}
+	if !ours && !known {
+		return // this has been told of
 	}
 	if !ours {
 		l.add("mx", levelFault, z.domain, fix, "mail goes to %s, and not to this host", strings.Join(hosts, ", "))
@@ -37,8 +41,9 @@ func (k *dnsCheck) mx(ctx context.Context, z *zone, l *findings) {
 	l.add("mx", levelOK, z.domain, "", "%s", strings.Join(hosts, ", "))
 }
 
-// exchanger says whether a host that takes the domain's mail is this one, and tells what keeps mail from it.
-func (k *dnsCheck) exchanger(ctx context.Context, z *zone, host string, l *findings) (ours bool) {
+// exchanger says whether a host that takes the domain's mail is this one, and tells what keeps mail from it; with an error nobody
+// has answered that.
+func (k *dnsCheck) exchanger(ctx context.Context, z *zone, host string, l *findings) (ours bool, err error) {
 	p, err := k.r.AliasPath(ctx, host)
 	if err == nil { // RFC 2181 10.3, RFC 5321 5.1
 		fix := rr{name: z.domain, kind: "MX", value: z.find(z.domain, "MX")[0]}.line()
@@ -50,13 +55,14 @@ func (k *dnsCheck) exchanger(ctx context.Context, z *zone, host string, l *findi
 	addrs, err := k.r.Addrs(ctx, host, true)
 	switch {
 	case host == z.host:
-		return true // its addresses have been looked at
+		return true, nil // its addresses have been looked at
 	case dns.Permanent(err):
 		l.add("mx", levelFault, z.domain, fmt.Sprintf("take \"MX ... %s.\" out of the zone, or give that host an address", host), "%s: mail waits for it", err)
 	case err != nil:
 		l.missing("mx", levelUnknown, z.domain, "", err)
+		return false, err
 	}
-	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(k.addrs, a) })
+	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return slices.Contains(k.addrs, a) }), nil
 }
 
 func (k *dnsCheck) dkim(ctx context.Context, z *zone, l *findings) {

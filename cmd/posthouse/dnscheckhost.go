@@ -137,13 +137,19 @@ func (k *dnsCheck) reverse(ctx context.Context, a netip.Addr, l *findings) {
 		return
 	}
 	all := strings.Join(names, ", ")
+	var unknown error
 	back := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
 		addrs, err := k.r.Addrs(ctx, n, true)
+		if err != nil && !dns.Permanent(err) {
+			unknown = err
+		}
 		return err != nil || !slices.Contains(addrs, a)
 	})
 	switch {
 	case slices.Contains(back, host):
 		l.add("ptr", levelOK, a.String(), "", "%s, which leads back", host)
+	case unknown != nil:
+		l.missing("ptr", levelUnknown, a.String(), "", unknown)
 	case slices.Contains(names, host):
 		l.add("ptr", levelFault, a.String(), addressRR(host, a).line(), "its name is %s, which does not lead back to it: many refuse that", host)
 	case len(back) == 0:
