@@ -211,6 +211,14 @@ func (p *program) do(ctx context.Context, what string, e *filters.Event) (*filte
 		os.Exit(1)
 	case "eat":
 		eat()
+	case "leave": // a process that holds its pipes
+		cmd := exec.Command("/bin/sleep", "300")
+		cmd.Stderr = os.NewFile(2, "stderr") // the library has another one in os.Stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		os.Exit(1)
 	case "killed": // as the kernel does when memory runs out
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		hang()

@@ -29,6 +29,7 @@ func TestAFilterThatFailsIsAnsweredForByOnFailure(t *testing.T) {
 		{"crash", "bad crash", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
 		{"out of memory", "bad eat", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
 		{"killed by the kernel, as when the machine's memory runs out", "bad killed", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
+		{"crash, and a child has its pipes", "bad leave", "bad", "", "Unavailable|closed|closing|EOF|reset", "ended by itself"},
 		{"hang", "bad hang", "bad", "[filter]\ntimeout = \"300ms\"", "DeadlineExceeded", ""},
 		{"error", "bad error", "bad", "", "no license", ""},
 		{"garbage on stdout", "", "garbage", "", "the filter is down", "start: error parsing core protocol"},

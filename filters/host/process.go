@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -78,6 +79,24 @@ func (p *process) alive(ctx context.Context, o *Options) bool {
 	defer cancel()
 	_, err := p.filter.Describe(ctx, &proto.DescribeRequest{})
 	return err == nil || status.Code(err) == codes.Canceled
+}
+
+// dies says whether the process ends by itself now.
+func (p *process) dies() bool {
+	for late := time.Now().Add(dying); !p.ended(); time.Sleep(dying / 100) {
+		if time.Now().After(late) {
+			return false
+		}
+	}
+	return true
+}
+
+// ended says whether the process has ended. It may be a while until gone is closed: what the process has started may hold its
+// pipes, and a busy machine may not have got to what it said at last.
+func (p *process) ended() bool {
+	var child unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.pid, &child, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return errors.Is(err, unix.ECHILD) || err == nil && child.Signo != 0
 }
 
 // info is what Describe said, checked.
@@ -288,6 +307,9 @@ func (p *process) wants(stage proto.Stage, role string) bool {
 // end asks the process to end, ends it where it does not, and whatever it has started with it.
 func (p *process) end() {
 	if p.client != nil {
+		if p.pid > 1 && p.ended() {
+			killStarted(p.dir) // or the library waits for what has the pipes
+		}
 		ended := make(chan struct{})
 		go func() { // it waits for pipes that a grandchild may hold open for ever
 			defer close(ended)

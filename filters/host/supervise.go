@@ -113,10 +113,8 @@ func (s *slot) watch(ctx context.Context, p *process) (*process, error) {
 				continue
 			}
 			err := errSilent
-			select {
-			case <-p.gone:
+			if p.dies() {
 				err = errEnded
-			case <-time.After(dying):
 			}
 			s.withdraw(false, "down", err)
 			p.end()
