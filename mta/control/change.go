@@ -43,6 +43,7 @@ type Change struct {
 	Reason string      `json:"reason,omitempty"` // of a hold and a bounce; one line
 	To     mta.Address `json:"to,omitzero"`      // of a redirection
 	By     string      `json:"-"`                // who wants it
+	Order  any         `json:"-"`                // what is equal in all changes of one command, nil for one that stands alone
 }
 
 // ErrBusy says that nothing was done about a message and nothing will be, because something is under way for it.
@@ -104,6 +105,9 @@ func (s *Server) postChange(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.By = nameOf(peer(r))
+	if len(q.IDs) > 1 {
+		q.Order = connection(r)
+	}
 	answer(w, http.StatusOK, s.change(r.Context(), q))
 }
 

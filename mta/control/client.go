@@ -95,7 +95,9 @@ func (c *Client) Change(ctx context.Context, ch Change, ids []mta.ID) (out []Res
 		return nil, err
 	}
 	defer body.Close()
-	return out, json.NewDecoder(body).Decode(&out)
+	err = json.NewDecoder(body).Decode(&out)
+	_, _ = io.Copy(io.Discard, body) // read to its end, the connection serves for the next ones of the same command
+	return out, err
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {

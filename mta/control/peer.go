@@ -33,21 +33,27 @@ func uidOf(nc net.Conn) int {
 
 type peerKey struct{}
 
+// asking is a connection: who is at its other end, and, by its address, which connection it is.
+type asking struct{ uid int }
+
 // connContext keeps with a connection who is at its other end.
 func connContext(ctx context.Context, nc net.Conn) context.Context {
 	uid := nobody
 	if c, ok := nc.(*counted); ok {
 		uid = c.uid
 	}
-	return context.WithValue(ctx, peerKey{}, uid)
+	return context.WithValue(ctx, peerKey{}, &asking{uid})
 }
 
 func peer(r *http.Request) int {
-	if uid, ok := r.Context().Value(peerKey{}).(int); ok {
-		return uid
+	if a, ok := r.Context().Value(peerKey{}).(*asking); ok {
+		return a.uid
 	}
 	return nobody
 }
+
+// connection tells the requests of one connection, which are one command's, from those of others.
+func connection(r *http.Request) any { return r.Context().Value(peerKey{}) }
 
 // mayAll says who may do all: root, and who runs this program.
 func mayAll(uid int) bool { return uid == 0 || uid == os.Geteuid() }

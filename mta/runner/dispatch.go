@@ -12,8 +12,10 @@ type group struct {
 	dest  mta.Destination
 	name  *name
 	rcpts []int
-	downs int  // how often it found its site down
-	force bool // it is to be tried even if its site is dead
+	downs int       // how often it found its site down
+	force bool      // it is to be tried even if its site is dead
+	order any       // ... as this command wants it, with other messages
+	due   time.Time // its time, where that has not come, and it is to be tried before it
 }
 
 // away is a transaction that is not to be made now, and why.
@@ -78,7 +80,7 @@ func (s *schedule) startVisit(now time.Time) bool {
 			return visited{it: it, back: back}
 		}
 		e := w.visit(ctx, it.m, look, done.force, early)
-		e.it, e.back, e.force = it, back, done.force
+		e.it, e.back, e.force, e.order = it, back, done.force, done.order
 		return e
 	})
 	return true

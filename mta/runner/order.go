@@ -65,9 +65,10 @@ func (s *schedule) accept(m *spool.Message, o *order) error {
 	return nil
 }
 
-// reopen lets a dead site be tried now: the operator wants it.
-func (s *schedule) reopen(x *site, now time.Time) {
-	if x.closed(now) {
+// reopen lets a dead site be tried now: the operator wants it. One command, for however many messages, has it tried once.
+func (s *schedule) reopen(x *site, order any, now time.Time) {
+	if x.closed(now) && (order == nil || order != x.order) {
+		x.order = order
 		x.former, x.until = x.until, now
 		s.graves.bury(x)
 	}
@@ -126,6 +127,7 @@ func (s *schedule) takeOrder(it *item) *order {
 // obeyed is what came of an order.
 type obeyed struct {
 	force    bool // all recipients are to be tried now
+	order    any  // ... as this command wants it
 	gone     bool // nothing is left of the message
 	unsynced bool // what was done does not last yet: nothing may follow from it
 }
@@ -143,7 +145,9 @@ func (w *worker) obey(ctx context.Context, m *spool.Message, o *order) (r obeyed
 		w.log.QueueOrdered(m.ID(), o.Op, o.By, o.To, o.Reason)
 	}
 	r.gone = len(w.store.Unsettled(m)) == 0
-	r.force = o.Op == control.Retry && err == nil
+	if o.Op == control.Retry && err == nil {
+		r.force, r.order = true, o.Order
+	}
 	o.done <- err
 	return r
 }

@@ -147,6 +147,70 @@ func TestRetriesOfADeadSiteDoNotKeepItDead(t *testing.T) {
 	})
 }
 
+// A command for all messages has each dead site tried once; when that fails, the others are as they were.
+func TestARetryOfManyMessagesTriesADeadSiteOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		down := true
+		w.remote.down = func(runner.Transaction) bool { return down }
+		w.begin()
+		var ids []mta.ID
+		for i := range 20 {
+			ids = append(ids, w.send("s@away.test", fmt.Sprintf("a%d@far.test", i)))
+		}
+		w.until("all put off", time.Minute, func() bool { return len(w.log.named("deferred")) == len(ids) })
+		synctest.Wait()
+		retry := func(order any) (due []time.Time) {
+			for _, id := range ids {
+				if err := w.change(id, control.Change{Op: control.Retry, Order: order}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			for _, id := range ids {
+				st := w.state(id)
+				if st.Status != control.StatusDeferred || st.Site != "far.test" {
+					t.Errorf("%s: got %+v, want one that waits for the site", id, st)
+				}
+				due = append(due, st.Due)
+			}
+			return due
+		}
+		before := w.state(ids[0]).Due
+		for n := range 3 {
+			tries, lines := w.remote.count("far.test"), len(w.log.named("deferred"))
+			for _, at := range retry(new(int)) {
+				if !at.Equal(before) {
+					t.Errorf("order %d: a message waits until %v, want %v as before", n, at, before)
+				}
+			}
+			if got := w.remote.count("far.test") - tries; got != 1 {
+				t.Errorf("order %d: got %d tries, want 1", n, got)
+			}
+			if got := len(w.log.named("deferred")) - lines; got != 1 {
+				t.Errorf("order %d: %d recipients were deferred anew, want the one that was tried", n, got)
+			}
+		}
+		for _, id := range ids {
+			v, err := w.store.View(w.store.Find(id))
+			if err != nil || v.Rcpts[0].Tries > 4 {
+				t.Errorf("%s: got %+v, %v; want the tries that there were", id, v, err)
+			}
+		}
+		down = false
+		for _, id := range ids {
+			if err := w.change(id, control.Change{Op: control.Retry, Order: t}); err != nil && !errors.Is(err, spool.ErrGone) && !errors.Is(err, control.ErrBusy) {
+				t.Fatal(err)
+			}
+		}
+		w.until("idle", 10*time.Second, w.idle)
+		if n := len(w.log.named("delivered")); n != len(ids) {
+			t.Errorf("got %d deliveries, want %d", n, len(ids))
+		}
+		w.close()
+	})
+}
+
 func TestRetryTriesADeadSiteForAMessageThatWaitsForItsOwnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -14,6 +14,7 @@ type visited struct {
 	flow   flow
 	groups []*group
 	force  bool          // dead sites are to be tried
+	order  any           // ... as this command wants it
 	load   *spool.Loaded // nil: not for keeping
 	tally  tally
 }
@@ -29,7 +30,7 @@ func (e visited) apply(s *schedule) {
 	s.keep(it.round, e.load)
 	s.take(it, e.tally)
 	for _, g := range e.groups {
-		g.it, g.force = it, e.force
+		g.it, g.force, g.order = it, e.force, e.order
 		s.enqueue(g, now)
 	}
 	if len(e.groups) == 0 {

@@ -40,6 +40,7 @@ type site struct {
 	deaths   int         // in a row
 	until    time.Time   // when a dead one is tried again
 	former   time.Time   // what until was before an operator wanted a try; zero: nobody did
+	order    any         // the command that wanted the last one
 	reason   mta.Outcome // of the last failure
 	index    int         // in schedule.graves, -1 = not there
 

@@ -88,9 +88,14 @@ func (s *schedule) place(g *group, now time.Time) {
 	f := g.it.round.flow
 	if g.force {
 		g.force = false // once
-		s.reopen(x, now)
+		s.reopen(x, g.order, now)
 	}
 	switch {
+	case x.closed(now) && g.due.After(now): // it was to be tried before its time: all stays as it was
+		g.it.round.waitFor(x, g.name)
+		var y tally
+		y.wait(g.due)
+		g.over(s, y)
 	case x.closed(now):
 		g.it.round.waitFor(x, g.name)
 		s.away = append(s.away, away{g, x.suspended()})

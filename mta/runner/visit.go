@@ -45,6 +45,10 @@ func (w *worker) visit(ctx context.Context, m *spool.Message, look, force bool, 
 		case v.held():
 			v.tally.wait(time.Now())
 		default:
+			remote.due = time.Time{}
+			if !v.due(r) {
+				remote.due = v.wake(r, now)
+			}
 			v.recipient(i, &remote)
 			if at := v.noticeAt(&v.rcpts[i]); !at.IsZero() && !now.Before(at) {
 				v.tally.failed = true // its site may have no room for it: nothing is concluded then
@@ -183,6 +187,7 @@ func (w *worker) fullAddress(r *spool.Rcpt) mta.Address {
 type grouping struct {
 	groups []*group
 	open   map[mta.Destination]*group
+	due    time.Time // of the recipients that come next, zero for now
 }
 
 func (x *grouping) add(dest mta.Destination, rcpt int) {
@@ -191,9 +196,12 @@ func (x *grouping) add(dest mta.Destination, rcpt int) {
 	}
 	g := x.open[dest]
 	if g == nil || len(g.rcpts) == maxTransaction {
-		g = &group{dest: dest}
+		g = &group{dest: dest, due: x.due}
 		x.open[dest] = g
 		x.groups = append(x.groups, g)
+	}
+	if x.due.Before(g.due) {
+		g.due = x.due
 	}
 	g.rcpts = append(g.rcpts, rcpt)
 }
