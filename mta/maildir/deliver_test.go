@@ -135,6 +135,41 @@ func TestADeliveryThatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
+// A mailbox begins with a message, or another delivery has made it meanwhile; what fails is said.
+func TestAMailboxBeginsWithAMessageOrIsThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		there bool
+		fails string // an operation on new/
+		want  string // what is in new/
+	}{
+		"not there":        {false, "", "u,S=2,W=3"},
+		"there":            {true, "", ""},
+		"no rename to new": {false, "rename", ""},
+	} {
+		disk := simdisk.New("mail")
+		box := maildir.Mailbox{FS: disk.Process("p"), Path: "/mail/bob"}
+		if c.there {
+			if err := box.Make(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk.Hook = func(o simdisk.Op) error {
+			if o.Name == c.fails && o.Path == "/mail/bob/new" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		err := box.MakeWith("u", text{"x\n"})
+		if c.fails != "" && !errors.Is(err, syscall.EIO) || c.fails == "" && err != nil {
+			t.Errorf("%s: got %v", name, err)
+		}
+		names, _ := box.FS.ReadDir("/mail/bob/new")
+		if got := strings.Join(names, " "); got != c.want || box.Exists() != (c.fails == "") {
+			t.Errorf("%s: new/ has %q, want %q; there: %v", name, got, c.want, box.Exists())
+		}
+	}
+}
+
 func TestFindKnowsAFileByItsUniquePartAlone(t *testing.T) {
 	dir := mailbox(t, map[string]string{"new/a.1.h,S=1,W=1": "", "cur/a.2.h:2,S": "", "cur/a.3.h": "", "new/a.33.h": "", "tmp/a.4.h": "", "new/.a.5.h": ""})
 	box := maildir.Mailbox{FS: durable.OS{}, Path: dir}

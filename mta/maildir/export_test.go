@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -18,6 +19,9 @@ const LeaseAge = leaseAge
 
 // ThisHost is thisHost.
 func ThisHost() (string, error) { return thisHost() }
+
+// MoveAside is moveAside.
+func MoveAside(path, aside string, f *os.File) error { return moveAside(path, aside, f) }
 
 // NameOctets is how much room the names of files take, those that messages had before too.
 func (m *Maildrop) NameOctets() int { return len(m.names) }

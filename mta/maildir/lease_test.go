@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,5 +116,41 @@ func TestASecondSharedSessionIsRefused(t *testing.T) {
 	}
 	if _, err := openShared(t, dir); !errors.Is(err, maildir.ErrInUse) {
 		t.Errorf("got %v, want ErrInUse", err)
+	}
+}
+
+// Two hosts have found the same old lease, and the other one was quicker: its new lease is not the one that was found old.
+func TestANewLeaseIsNotBrokenInPlaceOfTheOldOne(t *testing.T) {
+	for name, replaced := range map[string]bool{"the old one": false, "another one by now": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, maildir.LeaseFile)
+			write(t, path, "elsewhere.test 7\n")
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if replaced {
+				write(t, path+".new", "third.test 8\n")
+				if err := os.Rename(path+".new", path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err = maildir.MoveAside(path, path+".aside", f)
+			if replaced != errors.Is(err, maildir.ErrInUse) || !replaced && err != nil {
+				t.Errorf("got %v, want ErrInUse: %v", err, replaced)
+			}
+			var want []string
+			if replaced {
+				want = []string{path}
+				if b, err := os.ReadFile(path); err != nil || string(b) != "third.test 8\n" {
+					t.Errorf("got %q, %v; want the other host's lease", b, err)
+				}
+			}
+			if got := leases(t, dir); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
 	}
 }
