@@ -38,6 +38,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	unix.Umask(0o077) // of all that is started
 	s := newServer(app.Log)
 	s.use(c)
+	defer s.set.Load().from.Close()
 	app.OnReload(func(c *config.Config) error {
 		s.use(c)
 		return nil

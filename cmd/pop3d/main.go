@@ -22,10 +22,12 @@ func main() {
 
 func run(ctx context.Context, app *daemon.App) error {
 	b := newBuilder(app.Path, app.Config(), app.Log)
+	defer b.users.Close()
 	opt, err := b.options(app.Config())
 	if err != nil {
 		return err
 	}
+	defer b.people.Close()
 	server := pop3d.New(opt)
 	app.OnReload(func(c *config.Config) error {
 		opt, err := b.options(c)

@@ -46,10 +46,12 @@ func run(ctx context.Context, app *daemon.App) error {
 		return err
 	}
 	b := &builder{path: app.Path, spool: c.Spool.Path, log: app.Log, tls: tls, metrics: newMetrics(c.Spool.Path), quotas: local.NewQuotas(durable.OS{}), turns: newTurns()}
+	defer b.users.Close()
 	set, err := b.settings(c)
 	if err != nil {
 		return err
 	}
+	defer b.people.Close()
 	defer b.replace(nil)
 	store, err := open(app, c, boot)
 	if err != nil {
@@ -58,6 +60,7 @@ func run(ctx context.Context, app *daemon.App) error {
 	defer store.Close()
 	r := runner.New(store, app.Log, set)
 	expire := &expirer{log: app.Log}
+	defer expire.users.Close()
 	expire.cfg.Store(c)
 	app.OnReload(func(c *config.Config) error {
 		set, err := b.settings(c)

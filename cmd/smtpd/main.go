@@ -36,10 +36,12 @@ func run(ctx context.Context, app *daemon.App) error {
 	defer writer.Close()
 
 	b := newBuilder(app.Path, c, app.Log, writer)
+	defer b.users.Close()
 	opt, err := b.options(c)
 	if err != nil {
 		return err
 	}
+	defer b.people.Close()
 	ratesFile := filepath.Join(c.State, "smtpd", "rates.json")
 	if err := b.rates.Load(ratesFile); err != nil {
 		app.Log.StateFailed(ratesFile, err)

@@ -77,12 +77,30 @@ func New(nss bool) *Source {
 }
 
 // With is New for a configuration that is read again: s itself, where that says the same of the name service. What it has known
-// counts on, so that a reload while the service is stopped makes nobody unknown. s may be nil.
+// counts on, so that a reload while the service is stopped makes nobody unknown. s may be nil. One of them is to be closed.
 func (s *Source) With(nss bool) *Source {
 	if s != nil && s.nss == nss {
 		return s
 	}
-	return New(nss)
+	n := New(nss)
+	if s != nil {
+		n.turns = s.turns // what still runs takes its turn
+	}
+	return n
+}
+
+// Close waits until no getent runs, and lets none start: it is for the end, when nobody asks any more. It does not wait
+// for ever: a process that a dead disk or server holds outlives even SIGKILL.
+func (s *Source) Close() {
+	late := time.NewTimer(s.timeout + pipeTime)
+	defer late.Stop()
+	for range cap(s.turns) {
+		select {
+		case s.turns <- struct{}{}:
+		case <-late.C:
+			return
+		}
+	}
 }
 
 // Lookup returns the account of a name; ErrUnknown if there is none. All other errors are for the moment.

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -111,6 +114,45 @@ func TestANameServiceThatHangs(t *testing.T) {
 }
 
 // Who waits for a turn in vain, or does not wait for the answer, says nothing of the name service.
+// Whoever asked is gone at once; what it has begun has ended when the Source is closed, and that of the one before a reload too.
+func TestWhatNobodyWaitsForHasEndedAtTheClose(t *testing.T) {
+	dir := t.TempDir()
+	before, _ := getent(t, "trap '' TERM HUP INT\nsleep 1000 &\necho $$ >"+dir+"/new; mv "+dir+"/new "+dir+"/pids; wait")
+	var ended atomic.Bool
+	before.Ended = func(int) { time.Sleep(50 * time.Millisecond); ended.Store(true) } // it may take its time
+	s := before.With(false)
+	ctx, cancel := context.WithCancel(t.Context())
+	said := make(chan error, 1)
+	go func() {
+		_, err := before.Lookup(ctx, "nss-a")
+		said <- err
+	}()
+	var pids []string
+	for len(pids) == 0 {
+		select {
+		case err := <-said:
+			t.Fatalf("it was not started: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+		b, err := os.ReadFile(dir + "/pids")
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		pids = strings.Fields(string(b))
+	}
+	cancel()
+	if err := <-said; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	s.Close()
+	if !ended.Load() {
+		t.Error("it has not ended")
+	}
+	if pid, err := strconv.Atoi(pids[0]); err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		t.Errorf("%v: getent is still there, %v", pids, err)
+	}
+}
+
 func TestANameServiceThatIsSlow(t *testing.T) {
 	s, _ := getent(t, `sleep 1000`)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -18,6 +18,9 @@ const (
 	missing = 2
 )
 
+// pipeTime is for what it has printed to be read when it has ended.
+const pipeTime = time.Second
+
 // maxOutput is more than a line of it has: 65536 groups of ten figures.
 const maxOutput = 1 << 20
 
@@ -93,7 +96,7 @@ func (s *Source) ask(ctx context.Context, database, key string) (string, error) 
 	return text, err
 }
 
-// await is run, in its turn, for who does not wait longer than ctx lasts. The turn is given back when the process has ended.
+// await is run, in its turn, for who does not wait longer than ctx lasts. The turn is given back when the process has ended; so Close waits for it.
 func (s *Source) await(ctx context.Context, database, key string) (text string, err error) {
 	select {
 	case s.turns <- struct{}{}:
@@ -120,7 +123,7 @@ func (s *Source) await(ctx context.Context, database, key string) (text string, 
 func (s *Source) run(ctx context.Context, database, key string) (string, error) {
 	said := &output{}
 	cmd := &exec.Cmd{Path: s.Program, Args: []string{"getent", database, key}, Env: []string{"PATH=/usr/bin:/bin", "LANG=C"}, Dir: "/", Stdout: said,
-		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+		WaitDelay: pipeTime, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	start := (*exec.Cmd).Start
 	if s.Start != nil {
 		start = s.Start

@@ -65,11 +65,14 @@ type place struct {
 	// Whom a question about somebody found last: nobody's passwords are checked at the same cost.
 	last   atomic.Pointer[User]
 	health health
+	life   context.Context // of its probes
+	end    context.CancelFunc
 }
 
-// OpenDatabase asks nothing yet. The name is for the log and for errors, as "postgres" is.
+// OpenDatabase asks nothing yet; its Close is due at the end. The name is for the log and for errors, as "postgres" is.
 func OpenDatabase(name string, s Store, opt Options) *Database {
 	p := &place{name: name, store: s}
+	p.life, p.end = context.WithCancel(context.Background())
 	if v, ok := s.(Verifier); ok && v.Verifies() {
 		p.judge = v
 	}

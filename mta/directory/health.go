@@ -28,6 +28,16 @@ type health struct {
 	shut       error      // why nobody asks; nil: all do
 	wanted     time.Time  // when somebody last wanted to, while it was shut
 	probing    bool
+	closed     bool // nobody probes any more, and nothing is shut
+
+	running sync.WaitGroup // the probe; one is added with mu held, and never when closed
+}
+
+// close lets no probe begin. Who goes on asking waits for each answer himself.
+func (h *health) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed, h.shut = true, nil
 }
 
 // ask says why nobody is to ask for the moment.
@@ -41,7 +51,7 @@ func (h *health) ask() error {
 }
 
 // heard takes what became of a question, nil for an answer, and has the log told when that changes. The result says whether to
-// begin with probes.
+// begin with probes, which are running from then on.
 func (h *health) heard(err error, away func(error), back func()) (probe bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,11 +69,13 @@ func (h *health) heard(err error, away func(error), back func()) (probe bool) {
 	h.away = true
 	h.unanswered++
 	// With others who have answers it is slow, or has too few connections, and not away.
-	if h.shut != nil || h.unanswered < maxUnanswered || time.Since(h.answered) < queryTime {
+	if h.closed || h.shut != nil || h.unanswered < maxUnanswered || time.Since(h.answered) < queryTime {
 		return false
 	}
 	h.shut, h.wanted = fmt.Errorf("%d questions have had no answer, the first: %w", h.unanswered, h.cause), time.Now()
-	probe, h.probing = !h.probing, true
+	if probe, h.probing = !h.probing, true; probe {
+		h.running.Add(1)
+	}
 	return probe
 }
 
@@ -79,18 +91,30 @@ func (h *health) probes() bool {
 	return false
 }
 
-// probe asks about nobody until there is an answer.
+// probe asks about nobody until there is an answer, or until the place is closed.
 func (d *Database) probe() {
+	defer d.health.running.Done()
 	for d.health.probes() {
-		ctx, cancel := context.WithTimeout(context.Background(), queryTime)
+		ctx, cancel := context.WithTimeout(d.life, queryTime)
 		err := d.anything(ctx)
 		cancel()
 		if err == nil {
 			d.heard(nil)
-		} else {
-			time.Sleep(probeEvery)
+			continue
+		}
+		select {
+		case <-time.After(probeEvery):
+		case <-d.life.Done():
 		}
 	}
+}
+
+// Close ends what goes on beside questions, the search for a Store that did not answer, and waits for that. It counts for all
+// Databases of the Store. They can still be asked.
+func (d *Database) Close() {
+	d.health.close()
+	d.end()
+	d.health.running.Wait()
 }
 
 // anything asks each kind of question. A fault is an answer.
@@ -116,6 +140,6 @@ func isAnswer(err error) bool {
 // heard is health.heard.
 func (d *Database) heard(err error) {
 	if d.health.heard(err, func(err error) { d.opt.Log.UsersAway(d.name, err) }, func() { d.opt.Log.UsersBack(d.name) }) {
-		go d.probe() // ends by itself
+		go d.probe() // Close waits for it
 	}
 }

@@ -132,6 +132,39 @@ func TestADatabaseThatHangs(t *testing.T) {
 	})
 }
 
+// Nothing goes on behind a Close, and who goes on asking still hears of answers.
+func TestADatabaseThatHangsAndIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		look, d, log := openMoody(t, m)
+		m.set(true, nil)
+		for range 3 {
+			wantAll(t, look, map[string]string{"alice": "away after 5s"})
+		}
+		wantAll(t, look, map[string]string{"alice": "away after 0s"})
+		synctest.Wait() // the probe asks
+		before, began := m.questions(), time.Now()
+		d.With(directory.Options{}).Close()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it waits %v for a probe whose answer nobody needs", took)
+		}
+		time.Sleep(time.Hour)
+		if got := m.questions(); got != before {
+			t.Errorf("it was asked %d times behind the Close", got-before)
+		}
+		for range 5 { // no probe would find it again
+			wantAll(t, look, map[string]string{"alice": "away after 5s"})
+		}
+		m.set(false, nil)
+		wantAll(t, look, map[string]string{"alice": "found after 0s"})
+		wantEvents(t, log, 1, 1)
+		d.Close() // again
+		if got := m.questions(); got != before+6 {
+			t.Errorf("it was asked %d times, want 6", got-before)
+		}
+	})
+}
+
 // Where others have answers nobody is refused one: it is slow, and not away.
 func TestADatabaseThatIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

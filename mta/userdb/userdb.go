@@ -43,8 +43,17 @@ func Key(c *config.Config) string {
 	return "users.file"
 }
 
-// open goes on with the store of before, if the configuration asks for the same. An old one is not closed: sessions go on with
-// it, and it lets its connections go when nobody uses them.
+// Close ends what the database has going on beside questions, and waits for that.
+func (o *Opener) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.db != nil {
+		o.db.Close()
+	}
+}
+
+// open goes on with the store of before, if the configuration asks for the same. Sessions go on with an old one: it is only no
+// longer looked for when it does not answer, and lets its connections go when nobody uses them.
 func (o *Opener) open(c *config.Config, opt directory.Options) (directory.Users, error) {
 	u := c.Users
 	switch u.Driver {
@@ -73,6 +82,9 @@ func (o *Opener) reuse(driver, settings string, opt directory.Options, open func
 		s, err := open()
 		if err != nil {
 			return nil, err
+		}
+		if o.db != nil {
+			o.db.Close()
 		}
 		o.db, o.same = directory.OpenDatabase(driver, s, opt), key
 	}
