@@ -126,10 +126,9 @@ func ownFolder() string {
 
 // pop3d is beside this program in a build, and where `make install` puts it otherwise.
 func (s *server) pop3d() string {
-	if beside := filepath.Join(s.programs, "pop3d"); filepath.IsAbs(beside) {
-		if _, err := os.Stat(beside); err == nil {
-			return beside
-		}
+	beside := filepath.Join(s.programs, "pop3d")
+	if _, err := os.Stat(beside); err != nil {
+		return filepath.Join(s.programs, "../../sbin/posthouse-pop3d")
 	}
-	return filepath.Join(s.programs, "../../sbin/posthouse-pop3d")
+	return beside
 }

@@ -110,32 +110,64 @@ func TestAsk(t *testing.T) {
 
 func TestEachDaemonMayAskForItsOwnAlone(t *testing.T) {
 	m := start(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write("bin/test", string(b), 0o755)
+	ask := m.asker()
 	for uid, want := range map[uint32]string{
 		0: "may deliver. may program. may session. may check.", 901: "may check.", 902: "may deliver. may program.", 903: "may session.", 20001: "", 65534: "",
 	} {
-		cmd := exec.CommandContext(t.Context(), filepath.Join(m.dir, "bin/test"), "-test.run=^TestAsk$")
+		if got := ask(uid); got != want {
+			t.Errorf("uid %d: got %q, want %q", uid, got, want)
+		}
+	}
+	m.await("event=as-user-refused", "op=deliver", "user=alice", "peer=903", "reason=forbidden")
+}
+
+// asker asks as a user for everything, and tells what was granted.
+func (m *machine) asker() func(uid uint32) string {
+	m.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.write("bin/test", string(b), 0o755)
+	return func(uid uint32) string {
+		m.t.Helper()
+		cmd := exec.CommandContext(m.t.Context(), filepath.Join(m.dir, "bin/test"), "-test.run=^TestAsk$")
 		cmd.Dir = "/"
 		cmd.Env = []string{"AS_USER_TEST_SOCKET=" + m.client.Path, "TMPDIR=/tmp"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+			m.t.Fatalf("%v\n%s", err, out)
 		}
-		got := strings.TrimSpace(strings.Join(strings.Fields(strings.TrimSuffix(string(out), "PASS\n")), " "))
-		if got != want {
-			t.Errorf("uid %d: got %q, want %q", uid, got, want)
+		return strings.TrimSpace(strings.Join(strings.Fields(strings.TrimSuffix(string(out), "PASS\n")), " "))
+	}
+}
+
+// A package makes its users at any time, and /etc/passwd may be away for a moment: no reload is needed then.
+func TestADaemonsUserThatWasAbsentIsFoundWhenItConnects(t *testing.T) {
+	m := start(t)
+	ask := m.asker()
+	m.write("etc/passwd", strings.Replace(passwd, "posthouse-queue:", "another:", 1), 0o644)
+	if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	m.await("event=config-warning", "user posthouse-queue, who may ask for deliver: unknown user; ", "looked for again")
+	m.await("event=reloaded")
+	for uid, want := range map[uint32]string{901: "may check.", 902: ""} {
+		if got := ask(uid); got != want {
+			t.Errorf("without one of the daemons' users, uid %d: got %q, want %q", uid, got, want)
 		}
 	}
-	m.await("event=as-user-refused", "op=deliver", "user=alice", "peer=903", "reason=forbidden")
+	m.write("etc/passwd", passwd, 0o644)
+	for uid, want := range map[uint32]string{902: "may deliver. may program.", 20001: ""} {
+		if got := ask(uid); got != want {
+			t.Errorf("with all of them, uid %d: got %q, want %q", uid, got, want)
+		}
+	}
 }
 
 // attempt is a password, and what is said of it.

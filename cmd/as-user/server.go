@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,9 +44,10 @@ const stranger = ^uint32(0)
 
 // settings are what a configuration means here.
 type settings struct {
-	cfg  *config.Config
-	from *accounts.Source
-	may  map[uint32][]asuser.Op // who may ask for what, by uid
+	cfg    *config.Config
+	from   *accounts.Source
+	may    map[uint32][]asuser.Op // who may ask for what, by uid
+	absent []string               // who of them was not found, and why
 }
 
 // server answers requests, one a connection.
@@ -67,19 +69,29 @@ func newServer(log *maillog.Log) *server {
 		jobs: map[int]bool{}, tenants: map[uint32]*tenant{}, asking: map[uint32]int{}}
 }
 
-// use puts a configuration in force. The daemons' users are those of /etc/passwd, whatever else there is.
+// use puts a configuration in force.
 func (s *server) use(c *config.Config) {
-	set := &settings{c, cmp.Or(s.set.Load(), &settings{}).from.With(c.Mailboxes.SystemAccounts == "nss"), map[uint32][]asuser.Op{}}
+	set := &settings{cfg: c, from: cmp.Or(s.set.Load(), &settings{}).from.With(c.Mailboxes.SystemAccounts == "nss")}
 	if set.from.Start == nil {
 		set.from.Start, set.from.Ended = s.startAsRoot, s.endAsRoot
 	}
+	if set.find(); len(set.absent) > 0 {
+		s.log.ConfigWarning(strings.Join(set.absent, "; ") + "; looked for again when somebody connects who may ask for nothing")
+	}
+	s.set.Store(set)
+}
+
+// find looks the daemons' users up. They are those of /etc/passwd, whatever else there is.
+func (set *settings) find() {
+	set.may, set.absent = map[uint32][]asuser.Op{}, nil
 	for op, name := range mayAsk {
 		if a, err := (*accounts.Source)(nil).Lookup(context.Background(), name); err == nil {
 			set.may[a.UID] = append(set.may[a.UID], op)
+		} else {
+			set.absent = append(set.absent, fmt.Sprintf("user %s, who may ask for %s: %v", name, op, err))
 		}
 		set.may[0] = append(set.may[0], op)
 	}
-	s.set.Store(set)
 }
 
 // serve answers until ctx ends; then it kills what it has started.
@@ -103,6 +115,11 @@ func (s *server) serve(ctx context.Context, ln net.Listener) error {
 		}
 		c := nc.(*net.UnixConn)
 		uid, err := peer(c)
+		if set := s.set.Load(); len(set.absent) > 0 && len(set.may[uid]) == 0 { // it may be there by now
+			again := *set
+			again.find()
+			s.set.CompareAndSwap(set, &again)
+		}
 		who, most := uid, maxOfOne
 		if len(s.set.Load().may[uid]) == 0 {
 			who, most = stranger, maxStrangers

@@ -149,3 +149,20 @@ func (r Request) name() string {
 	}
 	return string(r.Op) + " " + r.User
 }
+
+// Encode returns the frame of a request.
+func (r Request) Encode() ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return frame(r)
+}
+
+// IsName says whether a request can name a user so.
+func IsName(s string) bool { return s != "" && isName(s) }
+
+func readReply(r io.Reader) (Reply, error) {
+	var reply Reply
+	err := readFrame(r, &reply)
+	return reply, err
+}

@@ -70,14 +70,6 @@ const (
 // ErrMalformed says that a frame is none of this protocol.
 var ErrMalformed = errors.New("malformed frame")
 
-// Encode returns the frame of a request.
-func (r Request) Encode() ([]byte, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	return frame(r)
-}
-
 // ReadRequest reads one frame. A request that it returns is whole: its Op is known and has the fields that it needs.
 func ReadRequest(r io.Reader) (Request, error) {
 	var req Request
@@ -124,9 +116,6 @@ func isName(s string) bool {
 	return true
 }
 
-// IsName says whether a request can name a user so.
-func IsName(s string) bool { return s != "" && isName(s) }
-
 // WriteReply writes one frame.
 func WriteReply(w io.Writer, r Reply) error {
 	if len(r.Text) > maxText {
@@ -141,12 +130,6 @@ func WriteReply(w io.Writer, r Reply) error {
 
 // maxText bounds Reply.Text, so that no frame is too long.
 const maxText = 1000
-
-func readReply(r io.Reader) (Reply, error) {
-	var reply Reply
-	err := readFrame(r, &reply)
-	return reply, err
-}
 
 func frame(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
