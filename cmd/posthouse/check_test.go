@@ -163,6 +163,24 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+func TestAnOutputThatCannotBeWrittenIsNoFaultOfTheCommandLine(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	conf := filepath.Join(t.TempDir(), "posthouse.toml")
+	if err := os.WriteFile(conf, []byte("hostname = \"mx.here.test\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"check", "-c", conf}, {"folders", "--sysusers"}} {
+		var errOut strings.Builder
+		if status := execute(t.Context(), args, nil, full, &errOut); status != exitIO || strings.Contains(errOut.String(), "Try") {
+			t.Errorf("%v: got status %d, %q; want %d", args, status, &errOut, exitIO)
+		}
+	}
+}
+
 // The aliases of a database are for domains of the machine's users, too.
 func TestCheckAsksTheDatabaseAlsoWithoutVirtualUsers(t *testing.T) {
 	path := site(t, "", "mailboxes = \"system\"\n[users.postgres]\nurl_file = \"DIR/url\"\nuser = \"SELECT 1\"\nalias = \"SELECT 1\"\n")

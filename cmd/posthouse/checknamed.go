@@ -12,8 +12,11 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/sign"
 )
 
-// named reads, as the daemons do, the files that nothing else here has read: keys, logins at other hosts, the welcome message.
+// named reads, as the daemons do, the files that nothing else here has read: keys, logins at other hosts, the welcome message,
+// and /etc/resolv.conf, without which none of them starts.
 func (c *checker) named() {
+	_, err := remote.ResolverFromConfig(c.cfg)
+	c.unreadable("outbound.resolver", err)
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Domains)) {
 		for _, selector := range c.cfg.Domains[name].DKIM {
 			_, err := sign.Load(name, selector, layout.KeyFile(c.cfg, name, selector))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/posthouse-mail/posthouse/mta/config"
@@ -26,15 +27,18 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	if err == nil {
 		return 0
 	}
-	var coded interface{ ExitCode() int }
+	if file := (*fs.PathError)(nil); errors.As(err, &file) { // no fault of the command line: the output's, for instance
+		err = coded(err)
+	}
+	var has interface{ ExitCode() int }
 	var faults config.Errors
-	switch known := errors.As(err, &coded); {
+	switch known := errors.As(err, &has); {
 	case known && errors.As(err, &faults):
 		fmt.Fprintln(errOut, faults) // each line says where it belongs
-		return coded.ExitCode()
+		return has.ExitCode()
 	case known:
-		fmt.Fprintf(errOut, "posthouse: %s%s\n", printableLines(err.Error()), asRoot(coded.ExitCode()))
-		return coded.ExitCode()
+		fmt.Fprintf(errOut, "posthouse: %s%s\n", printableLines(err.Error()), asRoot(has.ExitCode()))
+		return has.ExitCode()
 	}
 	fmt.Fprintf(errOut, "posthouse: %s\nTry '%s --help'.\n", plain(err), cmd.CommandPath())
 	return exitUsage

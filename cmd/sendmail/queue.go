@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,11 +69,14 @@ func (c *command) flushed() (f control.Filter, id string) {
 // asked gives an error of queue-runner its exit status.
 func asked(err error) error {
 	var refused *control.StatusError
+	var file *fs.PathError // what is wrong with the output, and not with queue-runner
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, control.ErrAbsent):
 		return &exitError{exitUnavailable, err}
+	case errors.As(err, &file):
+		return &exitError{exitIOErr, err}
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		return &exitError{exitNoPerm, err}
 	}
