@@ -3,9 +3,15 @@ package maillog
 import "log/slog"
 
 // SpoolDamaged: octets of a segment that were once on the disk do not read back; they were copied to corrupt/, and
-// reading went on behind them. Messages may be missing.
+// reading went on behind them. Messages may be missing: the copy has what is left of them.
 func (l *Log) SpoolDamaged(file string, offset, length int64, saved string) {
 	l.event(slog.LevelError, "spool-damaged", slog.String("file", file), slog.Int64("offset", offset), slog.Int64("length", length), slog.String("saved", saved))
+}
+
+// SpoolTorn: a segment ends in a write that a death or a loss of power has cut short, before anyone was told of it.
+// Nothing is missing.
+func (l *Log) SpoolTorn(file string, offset, length int64) {
+	l.event(slog.LevelInfo, "spool-torn", slog.String("file", file), slog.Int64("offset", offset), slog.Int64("length", length))
 }
 
 // SpoolCorrupt: a file of the spool failed its checksum or did not parse; it was moved to corrupt/ and is never deleted.

@@ -106,6 +106,9 @@ func (c *checker) segment(path string) (committed, open int) {
 				r.off = resume
 				continue
 			}
+			if c.rotten(path, r) {
+				continue
+			}
 			return committed, len(pending)
 		}
 		if err != nil {
@@ -125,6 +128,20 @@ func (c *checker) segment(path string) (committed, open int) {
 			return committed, len(pending)
 		}
 	}
+}
+
+// rotten reports a record that has changed since it was written, though nothing behind it proves that it was, and steps behind it.
+func (c *checker) rotten(path string, r *segmentReader) bool {
+	what, end, err := r.remains(true)
+	if err != nil || what != rotten {
+		return false
+	}
+	if resume, ok, err := r.resume(); err == nil && ok {
+		end = resume
+	}
+	c.problem("%s: %d octets at %d are damaged", path, end-r.off, r.off)
+	r.off = end
+	return true
 }
 
 func (c *checker) message(where string, b []byte) {
@@ -271,6 +288,8 @@ func (c *checker) journalSegment(path string, r *segmentReader) (n int) {
 			resume, damaged, err := r.damaged()
 			if err == nil && damaged {
 				c.problem("%s: %d octets at %d are damaged", path, resume-r.off, r.off)
+			} else if c.rotten(path, r) {
+				continue
 			} else if resume, damaged, err = r.resume(); err != nil || !damaged {
 				return n
 			}

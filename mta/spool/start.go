@@ -87,10 +87,9 @@ func (s *Store) readJournalSegment(c *recovery, name string, r *segmentReader) e
 		if errors.Is(err, errBadRecord) {
 			resume, damaged, err := r.damaged()
 			if err == nil && damaged {
-				s.saveDamage(dirJournal, name, r, resume)
+				s.saveDamage(dirJournal, name, r, r.off, resume)
 			} else if err == nil {
-				// Records behind a hole that no sync had covered are true all the same.
-				resume, damaged, err = r.resume()
+				resume, damaged, err = s.journalRemains(name, r)
 			}
 			if err != nil || !damaged {
 				return err
@@ -110,6 +109,28 @@ func (s *Store) readJournalSegment(c *recovery, name string, r *segmentReader) e
 			j.refs = append(j.refs, ref)
 		}
 	}
+}
+
+// journalRemains looks for the next good record: behind a hole that no sync had covered they are true all the same.
+func (s *Store) journalRemains(name string, r *segmentReader) (resume int64, ok bool, err error) {
+	what, end, err := r.remains(true)
+	if err != nil {
+		return 0, false, err
+	}
+	if resume, ok, err = r.resume(); err != nil {
+		return 0, false, err
+	}
+	if what == rotten {
+		if !ok {
+			resume = end
+		}
+		s.saveDamage(dirJournal, name, r, r.off, resume)
+		return resume, true, nil
+	}
+	if what == torn && !ok {
+		s.o.Log.SpoolTorn(s.l.file(dirJournal, name), r.off, end-r.off)
+	}
+	return resume, ok, nil
 }
 
 // note takes one journal record.

@@ -56,10 +56,13 @@ func (s *Store) sweepTmp(now time.Time) error {
 
 // sweepLarge removes the files of large/ that no record names. A writer holds the lock of such a file until its
 // record is there: a file that was found unlocked, and that is still unknown after all segments were read once more,
-// belongs to nobody.
+// belongs to nobody; but as long as there is something in corrupt/, that may be the record that named it.
 func (s *Store) sweepLarge() error {
 	names, err := s.fs.ReadDir(s.l.dir(dirLarge))
-	if err != nil {
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if kept, err := s.fs.ReadDir(s.l.dir(dirCorrupt)); err != nil || len(kept) > 0 {
 		return err
 	}
 	for _, name := range names {

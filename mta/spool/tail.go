@@ -21,7 +21,7 @@ type segState struct {
 	toEnd    bool       // read beyond the last commit record
 	gone     bool       // nobody writes it any more
 	complete bool       // read to its end
-	keep     bool       // holds something that only a newer program can read
+	keep     bool       // holds something that only a newer program can read, or that could not be copied to corrupt/
 	pending  []*arrival // behind the last commit record
 	// stray are messages that will not be delivered from here: never committed. While the segment is there, records
 	// about them are needed, and about those that it withdraws: no other message may have their ids.
@@ -147,9 +147,36 @@ func (s *Store) readEnd(g *segState) (again bool, err error) {
 		return false, err
 	}
 	if damaged {
-		s.saveDamage(dirIncoming, g.name, g.r, resume)
+		g.keep = !s.saveDamage(dirIncoming, g.name, g.r, g.r.off, resume) || g.keep
 		g.r.off = resume
 		return true, nil
+	}
+	return s.readRemains(g)
+}
+
+// readRemains deals with what stands behind all that is good or proven. What is rotten may be, or may have been followed
+// by, the commit record of the messages before it: if these are not delivered, they are kept along with it.
+func (s *Store) readRemains(g *segState) (again bool, err error) {
+	what, end, err := g.r.remains(g.toEnd)
+	if err != nil {
+		return false, err
+	}
+	switch what {
+	case rotten:
+		if resume, ok, err := g.r.resume(); err != nil {
+			return false, err
+		} else if ok {
+			end = resume
+		}
+		from := g.r.off
+		if !g.toEnd && len(g.pending) > 0 {
+			from = g.pending[0].off
+		}
+		g.keep = !s.saveDamage(dirIncoming, g.name, g.r, from, end) || g.keep
+		g.r.off = end
+		return true, nil
+	case torn:
+		s.o.Log.SpoolTorn(s.l.file(dirIncoming, g.name), g.r.off, end-g.r.off)
 	}
 	g.complete = true
 	return false, nil
@@ -208,7 +235,7 @@ func (s *Store) readMessage(g *segState, off int64, b []byte) {
 		s.o.Log.SpoolSkipped(fmt.Sprintf("%s at %d", g.name, off), err)
 		return
 	}
-	s.saveCorrupt(fmt.Sprintf("%s.%d", g.name, off), b, err)
+	g.keep = !s.saveCorrupt(fmt.Sprintf("%s.%d", g.name, off), b, err) || g.keep
 }
 
 func (s *Store) readWithdrawn(g *segState, b []byte) {
@@ -224,16 +251,4 @@ func (s *Store) readWithdrawn(g *segState, b []byte) {
 		s.msgs[id] = m
 		s.settle(m)
 	}
-}
-
-// saveDamage copies the octets of a segment from r.off to resume into corrupt/.
-func (s *Store) saveDamage(dir, name string, r *segmentReader, resume int64) {
-	n := resume - r.off
-	b := make([]byte, min(n, maxPayload))
-	if _, err := r.f.ReadAt(b, r.off); err != nil {
-		s.o.Log.SpoolError("read damaged octets of "+name, err)
-	}
-	saved := fmt.Sprintf("%s.%d", name, r.off)
-	s.keepCorrupt(saved, b)
-	s.o.Log.SpoolDamaged(s.l.file(dir, name), r.off, n, s.l.file(dirCorrupt, saved))
 }
