@@ -211,7 +211,12 @@ func (x *sinkSession) command(line string) bool {
 		if _, ok := x.conn.(*tls.Conn); x.s.Config != nil && !ok {
 			list = append(list, "STARTTLS")
 		}
-		return x.reply(line, "250-"+strings.Join(list[:len(list)-1], "\r\n250-")+"\r\n250 "+list[len(list)-1])
+		last := len(list) - 1
+		for i := range last {
+			list[i] = "250-" + list[i]
+		}
+		list[last] = "250 " + list[last]
+		return x.reply(line, strings.Join(list, "\r\n"))
 	case "MAIL":
 		x.msg = SinkMessage{}
 		said, ok := x.say(line, "250 2.1.0 ok")
