@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/posthouse-mail/posthouse/mta/conffile"
@@ -25,7 +26,12 @@ const (
 	queryTime  = 5 * time.Second // of a search, at the server
 	idleTime   = time.Minute     // after which a connection that nobody uses is closed
 	maxServers = 8
+	maxNesting = 10 // of what is in an answer: the values of an attribute are six deep (RFC 4511 section 4.5.2)
 )
+
+// boundNesting has the library refuse what is no answer before it is read: each level holds a copy of all that is in it, so that
+// a thousand of them around a megabyte were a gigabyte. The bound is one for the whole process, and set before any connection.
+var boundNesting = sync.OnceFunc(func() { ber.MaxNestingDepth = maxNesting })
 
 // access is what a url_file says of a directory.
 type access struct {
@@ -117,6 +123,7 @@ type ldapPool struct {
 }
 
 func newLDAPPool(a access, startTLS bool) *ldapPool {
+	boundNesting()
 	return &ldapPool{access: a, startTLS: startTLS, turns: make(chan struct{}, maxConns),
 		clientTLS: func(name string) *tls.Config { return tlsconf.Client(tlsconf.Verified, name) }}
 }

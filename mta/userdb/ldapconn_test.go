@@ -141,6 +141,33 @@ func TestLDAPServerThatSaysTooMuch(t *testing.T) {
 	}
 }
 
+// What nests deeper than any answer is none: with a megabyte in it each level were one more.
+func TestLDAPServerThatNests(t *testing.T) {
+	element := func(tag byte, content string) string { return string([]byte{tag, byte(len(content))}) + content }
+	for levels, taken := range map[int]bool{0: true, 8: true, 9: false, 50: false} {
+		nest := ""
+		for range levels {
+			nest = element(0x30, nest)
+		}
+		answer := element(0x30, "\x02\x01\x01"+element(0x65, "\x0a\x01\x00\x04\x00\x04\x00"+nest)) // nothing found
+		heard := make(chan struct{})
+		store, err := userdb.OpenLDAP(serve(t, "unix", func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 512))
+			_, _ = io.WriteString(c, answer)
+			<-heard
+		}), ldapConfig(), nil)
+		if err != nil {
+			close(heard)
+			t.Fatal(err)
+		}
+		row, err := store.User(context.Background(), "bob@example.org")
+		close(heard)
+		if row != nil || (err == nil) != taken {
+			t.Errorf("%d levels: got %v, %v; taken: want %v", levels, row, err, taken)
+		}
+	}
+}
+
 // A server that will not encrypt says nothing of a password, though it says so in the words for one that it does not take.
 func TestLDAPServerThatWillNotEncrypt(t *testing.T) {
 	store, err := userdb.OpenLDAP(serve(t, "tcp", func(c net.Conn) {
