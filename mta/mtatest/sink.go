@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -16,6 +17,7 @@ const Drop = "\x00drop"
 type Sink struct {
 	// On is called for each command line, and for "GREETING", "TLS" (a handshake is about to begin) and "END" (of the
 	// data). It returns the whole reply, without the last CR LF; "" for the usual one; or Drop. It may wait for a channel.
+	// Connections at the same time call it at the same time; one that comes because of a reply finds what was done before that.
 	On func(command string) string
 	// Extensions are what EHLO offers, beside STARTTLS when there is a Config.
 	Extensions []string
@@ -27,6 +29,7 @@ type Sink struct {
 
 	listener net.Listener
 	done     sync.WaitGroup
+	calls    atomic.Int64 // of On, begun and ended: what one has done is there for the next
 
 	mu       sync.Mutex // guards what follows
 	open     map[net.Conn]bool
@@ -183,12 +186,19 @@ func (x *sinkSession) say(command, usual string) (said string, ok bool) {
 }
 
 func (x *sinkSession) decide(command, usual string) string {
-	if x.s.On != nil {
-		if r := x.s.On(command); r != "" {
-			return r
-		}
+	if r := x.on(command); r != "" {
+		return r
 	}
 	return usual
+}
+
+func (x *sinkSession) on(command string) string {
+	if x.s.On == nil {
+		return ""
+	}
+	x.s.calls.Add(1)
+	defer x.s.calls.Add(1)
+	return x.s.On(command)
 }
 
 func (x *sinkSession) send(said string) bool {
@@ -305,14 +315,12 @@ func (x *sinkSession) each() bool {
 }
 
 func (x *sinkSession) shake() bool {
-	if x.s.On != nil {
-		if r := x.s.On("TLS"); r == Drop {
-			return false
-		} else if r != "" {
-			_, _ = x.br.ReadByte() // the client has begun: garbage in place of a handshake
-			_, _ = x.conn.Write([]byte(r + "\r\n"))
-			return false
-		}
+	if r := x.on("TLS"); r == Drop {
+		return false
+	} else if r != "" {
+		_, _ = x.br.ReadByte() // the client has begun: garbage in place of a handshake
+		_, _ = x.conn.Write([]byte(r + "\r\n"))
+		return false
 	}
 	t := tls.Server(x.conn, x.s.Config)
 	if t.Handshake() != nil {
