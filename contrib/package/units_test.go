@@ -98,6 +98,9 @@ func settings(t *testing.T, unit string) map[string][]string {
 	return m
 }
 
+// connecting are the services of the daemons that have to know this machine's own addresses, or they would talk to themselves.
+var connecting = []string{"posthouse-smtpd.service", "posthouse-queue-runner.service"}
+
 // hopeless are the exit statuses of a service after which another start would end in the same way.
 func hopeless(unit string) string {
 	if unit == "posthouse-queue-runner.service" {
@@ -137,6 +140,9 @@ func TestTrapsOfUnits(t *testing.T) {
 			if got := strings.Join(set[key], "|"); got != want || set[key] == nil {
 				t.Errorf("%s: got %s=%q, want %q", name, key, got, want)
 			}
+		}
+		if families := strings.Fields(strings.Join(set["RestrictAddressFamilies"], " ")); slices.Contains(connecting, name) && !slices.Contains(families, "AF_NETLINK") {
+			t.Errorf("%s: got RestrictAddressFamilies=%v, want AF_NETLINK in it: the program ends where it cannot read this machine's addresses", name, families)
 		}
 		if set["WatchdogSec"] == nil || set["TimeoutStopSec"] == nil {
 			t.Errorf("%s: want WatchdogSec and TimeoutStopSec", name)
