@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -162,6 +163,14 @@ func (r *reader) checkRoutes() {
 	}
 }
 
+// hasMailboxes says whether mail for a domain stays here.
+func (r *reader) hasMailboxes(d *Domain) bool {
+	if other := r.cfg.Domains[d.AliasOf]; other != nil {
+		d = other
+	}
+	return d.Mailboxes != "relay"
+}
+
 func (r *reader) checkRoute(n *node, route *Route) {
 	at := func(key string) *node {
 		if v := n.get(key); v != nil {
@@ -174,6 +183,9 @@ func (r *reader) checkRoute(n *node, route *Route) {
 		route.Domain = strings.TrimSuffix(route.Domain, name) + ascii
 	} else if route.Domain != "*" {
 		r.fault(at("domain"), "route.domain", "%q; allowed: a name, \".suffix\" or \"*\"", route.Domain)
+	}
+	if d := r.cfg.Domains[route.Domain]; d != nil && r.hasMailboxes(d) {
+		r.warn(fmt.Sprintf("no mail goes by the route for %s, which has its mailboxes here; for another way, mailboxes = \"relay\" in [domains.%q]", d.Name, d.Name))
 	}
 	switch route.To.Kind {
 	case "":

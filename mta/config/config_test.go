@@ -383,6 +383,13 @@ mailboxes = "system"
 [domains."b.example"]
 mailboxes = "relay"
 recipients = "any"
+[domains."c.example"]
+[[route]]
+domain = "b.example"
+to = "smtp:far.example"
+[[route]]
+domain = "c.example"
+to = "smtp:far.example"
 [smtpd]
 trusted_networks = ["127.0.0.0/8"]
 [[smtpd.listen]]
@@ -397,9 +404,12 @@ role = "submission"
 		t.Fatal(err)
 	}
 	text := strings.Join(c.Warnings(), "\n")
-	for _, part := range []string{"hostname box has no domain", "who is not in /etc/shadow gets mail and cannot log in", "b.example takes all recipients", "127.0.0.0/8", "no tls.certificate", ":465 stays closed", ":587 has role submission and no TLS"} {
+	for _, part := range []string{"hostname box has no domain", "who is not in /etc/shadow gets mail and cannot log in", "b.example takes all recipients", "the route for c.example", "127.0.0.0/8", "no tls.certificate", ":465 stays closed", ":587 has role submission and no TLS"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("got warnings\n%s\nwant one with %q", text, part)
 		}
+	}
+	if strings.Contains(text, "the route for b.example") {
+		t.Errorf("got warnings\n%s\nwant none of the route for a relay domain", text)
 	}
 }
