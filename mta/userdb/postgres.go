@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,6 +51,27 @@ func readURL(path string) (string, error) {
 	return url, nil
 }
 
+// namesFile finds what names a file in a connection URL, or in a list of key=value.
+var namesFile = regexp.MustCompile(`\b(?:sslrootcert|sslcert|sslkey|passfile|servicefile)\s*=\s*('[^']*'|[^\s'&#]+)`)
+
+// noFile says that a URL names a FIFO, a device or a folder as a file: the library would wait for it, or read it without end.
+func noFile(rawURL string) error {
+	for _, m := range namesFile.FindAllStringSubmatch(rawURL, -1) {
+		path := strings.Trim(m[1], "'")
+		if p, err := url.QueryUnescape(path); err == nil && strings.Contains(rawURL, "://") {
+			path = p
+		}
+		f, _, err := conffile.Open(path)
+		if errors.Is(err, conffile.ErrIrregular) { // all else is the library's to say
+			return err
+		}
+		if err == nil {
+			_ = f.Close()
+		}
+	}
+	return nil
+}
+
 // postgres is users in PostgreSQL.
 type postgres struct {
 	pool pgPool
@@ -59,6 +81,9 @@ type postgres struct {
 
 // openPostgres connects to nothing yet.
 func openPostgres(url string, sql config.Postgres) (*postgres, error) {
+	if err := noFile(url); err != nil {
+		return nil, fmt.Errorf("%s: %w", sql.URLFile, err)
+	}
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("%s: no URL that can be read: %s; allowed: one line, as in postgres://posthouse@/mail?host=/run/postgresql, other characters than letters and digits of a password as in %%2F", sql.URLFile, reason(err))

@@ -1,6 +1,7 @@
 package userdb_test
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/posthouse-mail/posthouse/mta/config"
 	"github.com/posthouse-mail/posthouse/mta/directory"
 	"github.com/posthouse-mail/posthouse/mta/userdb"
+	"golang.org/x/sys/unix"
 )
 
 // What is wrong with the URL is said without what may be its password, wherever a slip has put that.
@@ -41,6 +43,30 @@ func TestBadURLsAreNotShown(t *testing.T) {
 			t.Errorf("%s: taken", url)
 		} else if s := err.Error(); strings.Contains(s, "hun") || strings.Contains(s, "ter2") || !strings.HasPrefix(s, file+": ") {
 			t.Errorf("%s: got %s", url, s)
+		}
+	}
+}
+
+// What the URL names is opened by the library, which would wait for a FIFO's writer.
+func TestAURLThatNamesNoFileIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	fifo, file := filepath.Join(dir, "a fifo"), filepath.Join(dir, "url")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"sslrootcert", "sslcert", "sslkey", "passfile", "servicefile"} {
+		for _, text := range []string{
+			"postgres://posthouse:hunter2@db.test/mail?sslmode=verify-full&" + key + "=" + url.QueryEscape(fifo),
+			"postgres://posthouse:hunter2@db.test/mail?" + key + "=" + url.QueryEscape(fifo) + "&sslmode=verify-full",
+			"host=db.test password=hunter2 sslmode=verify-full " + key + " = '" + fifo + "' dbname=mail",
+		} {
+			if err := os.WriteFile(file, []byte(text+"\n"), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			c := &config.Config{Users: config.Users{Driver: "postgres", Postgres: config.Postgres{URLFile: file, User: "SELECT $1"}}}
+			if _, err := new(userdb.Opener).Open(c, directory.Options{}); err == nil || err.Error() != file+": "+fifo+" is a FIFO, not a regular file; allowed: a regular file, or a link to one" {
+				t.Errorf("%s: got %v", text, err)
+			}
 		}
 	}
 }
