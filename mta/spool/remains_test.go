@@ -85,6 +85,21 @@ func TestWhatHasRottenIsToldFromWhatIsTorn(t *testing.T) {
 	}
 }
 
+// A commit record ends in zeros: where the power may have failed, a part of it looks like one that has rotted.
+func TestACommitRecordThatIsNotWholeIsTornWhereThePowerMayHaveFailed(t *testing.T) {
+	x, _ := dead()
+	at := x.commit() // its number has two octets
+	for powered, want := range map[bool]remains{true: torn, false: rotten} {
+		b := append(bytes.Clone(x.b[:at+recordHead+1]), room...)
+		if b[at+recordHead] == 0 || x.b[at+recordHead+1] == 0 {
+			t.Fatalf("the commit record's number begins with %x", x.b[at+recordHead:at+recordHead+2])
+		}
+		if got := remainsOf(t, b, at, powered); got != want {
+			t.Errorf("powered %v: got %d, want %d", powered, got, want)
+		}
+	}
+}
+
 // rest delivers all that s has, and lets it reclaim what is not needed.
 func (m *machine) rest(s *Store) (ids []mta.ID) {
 	m.t.Helper()
