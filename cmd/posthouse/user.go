@@ -19,7 +19,7 @@ import (
 
 // Exit codes of the user commands: sysexits(3).
 const (
-	exitData      = 65 // the password cannot be taken
+	exitData      = 65 // a password, a message or a certificate cannot be taken
 	exitNoUser    = 67
 	exitCantMake  = 73 // the user is there already, or the domain is not ours
 	exitIO        = 74
