@@ -17,9 +17,9 @@ type Status struct {
 	PID      int                      `json:"pid,omitempty"`
 	Since    time.Time                `json:"since,omitzero"` // of the process
 	Restarts int                      `json:"restarts"`
-	Verdicts map[string]uint64        `json:"verdicts,omitempty"`
-	Stages   map[string]StageCounters `json:"stages,omitempty"` // those that it wants, or was asked at
-	P50      time.Duration            `json:"p50"`              // of the last calls
+	Verdicts map[string]uint64        `json:"verdicts"`
+	Stages   map[string]StageCounters `json:"stages"` // those that it wants, or was asked at
+	P50      time.Duration            `json:"p50"`    // of the last calls
 	P99      time.Duration            `json:"p99"`
 }
 

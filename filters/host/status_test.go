@@ -1,6 +1,8 @@
 package host_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/posthouse-mail/posthouse/filters/host"
@@ -43,5 +45,8 @@ func TestStatusCountsWhatFiltersDid(t *testing.T) {
 	}
 	if missing.State != "down" || missing.Error == "" || missing.Restarts == 0 {
 		t.Errorf("got %+v", missing)
+	}
+	if b, err := json.Marshal(missing); err != nil || !strings.Contains(string(b), `"verdicts":{}`) {
+		t.Errorf("got %s, %v; want verdicts where there are none too, for who reads it", b, err)
 	}
 }
