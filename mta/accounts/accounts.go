@@ -139,7 +139,8 @@ func (s *Source) LookupUID(ctx context.Context, uid uint32) (Account, error) {
 	if err == nil {
 		a, err = parse(text)
 	}
-	if _, ferr := user.Lookup(a.Name); err == nil && (a.UID != uid || ferr == nil) { // a name of the files is that of who is in them
+	var absent user.UnknownUserError // a name of the files is that of who is in them
+	if _, ferr := user.Lookup(a.Name); err == nil && (a.UID != uid || !errors.As(ferr, &absent)) {
 		err = ErrUnknown
 	}
 	return a, err

@@ -113,7 +113,6 @@ func TestANameServiceThatHangs(t *testing.T) {
 	}
 }
 
-// Who waits for a turn in vain, or does not wait for the answer, says nothing of the name service.
 // Whoever asked is gone at once; what it has begun has ended when the Source is closed, and that of the one before a reload too.
 func TestWhatNobodyWaitsForHasEndedAtTheClose(t *testing.T) {
 	dir := t.TempDir()
@@ -153,6 +152,7 @@ func TestWhatNobodyWaitsForHasEndedAtTheClose(t *testing.T) {
 	}
 }
 
+// Who waits for a turn in vain, or does not wait for the answer, says nothing of the name service.
 func TestANameServiceThatIsSlow(t *testing.T) {
 	s, _ := getent(t, `sleep 1000`)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
