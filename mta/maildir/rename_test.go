@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/posthouse-mail/posthouse/mta/mtatest"
 )
 
 const withoutEnv = "POSTHOUSE_WITHOUT_RENAMEAT2"
@@ -21,7 +23,7 @@ func TestMessagesMoveWithoutRenameat2(t *testing.T) {
 		cmd.Env = append(os.Environ(), withoutEnv+"=1")
 		out, err := cmd.CombinedOutput()
 		if strings.Contains(string(out), "--- SKIP") {
-			t.Skipf("%s", out)
+			mtatest.Lacking(t, "%s", out)
 		}
 		if err != nil || strings.Count(string(out), "--- PASS") != 3 {
 			t.Errorf("%v:\n%s\nwant three tests that pass", err, out)
@@ -50,7 +52,7 @@ func forbidRenameat2(t *testing.T) {
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
 	runtime.UnlockOSThread()
 	if errno != 0 {
-		t.Skip("no seccomp here: ", errno)
+		mtatest.Lacking(t, "no seccomp here: %v", errno)
 	}
 	if err := unix.Renameat2(unix.AT_FDCWD, "/nowhere", unix.AT_FDCWD, "/nowhere", 0); err != unix.ENOSYS {
 		t.Fatalf("got %v, want ENOSYS", err)
