@@ -113,6 +113,17 @@ func TestRetryWakesADeadSite(t *testing.T) {
 	})
 }
 
+// putOff sends messages to far.test, which is down, and waits until all are deferred.
+func (w *world) putOff(messages int) (ids []mta.ID) {
+	w.t.Helper()
+	for i := range messages {
+		ids = append(ids, w.send("s@away.test", fmt.Sprintf("a%d@far.test", i)))
+	}
+	w.until("all put off", time.Minute, func() bool { return len(w.log.named("deferred")) == len(ids) })
+	synctest.Wait()
+	return ids
+}
+
 // What an operator has tried before its time and fails is left alone for no longer than before, and is no news.
 func TestRetriesOfADeadSiteDoNotKeepItDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -120,12 +131,7 @@ func TestRetriesOfADeadSiteDoNotKeepItDead(t *testing.T) {
 		down := true
 		w.remote.down = func(runner.Transaction) bool { return down }
 		w.begin()
-		var ids []mta.ID
-		for i := range 20 {
-			ids = append(ids, w.send("s@away.test", fmt.Sprintf("a%d@far.test", i)))
-		}
-		w.until("all put off", time.Minute, func() bool { return len(w.log.named("deferred")) == len(ids) })
-		synctest.Wait()
+		ids := w.putOff(20)
 		due, tries := w.state(ids[0]).Due, w.remote.count("far.test")
 		for _, id := range ids {
 			if err := w.change(id, control.Change{Op: control.Retry}); err != nil {
@@ -154,12 +160,7 @@ func TestARetryOfManyMessagesTriesADeadSiteOnce(t *testing.T) {
 		down := true
 		w.remote.down = func(runner.Transaction) bool { return down }
 		w.begin()
-		var ids []mta.ID
-		for i := range 20 {
-			ids = append(ids, w.send("s@away.test", fmt.Sprintf("a%d@far.test", i)))
-		}
-		w.until("all put off", time.Minute, func() bool { return len(w.log.named("deferred")) == len(ids) })
-		synctest.Wait()
+		ids := w.putOff(20)
 		retry := func(order any) (due []time.Time) {
 			for _, id := range ids {
 				if err := w.change(id, control.Change{Op: control.Retry, Order: order}); err != nil {

@@ -187,7 +187,7 @@ func (w *worker) fullAddress(r *spool.Rcpt) mta.Address {
 type grouping struct {
 	groups []*group
 	open   map[mta.Destination]*group
-	due    time.Time // of the recipients that come next, zero for now
+	due    time.Time // of the recipients that come next; zero: it has come
 }
 
 func (x *grouping) add(dest mta.Destination, rcpt int) {
