@@ -8,9 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/term"
+
 	"github.com/posthouse-mail/posthouse/mta/conffile"
 	"github.com/posthouse-mail/posthouse/mta/tlsconf"
-	"golang.org/x/term"
 )
 
 // questions asks for what neither the command line nor the configuration tells. Nothing has been changed yet.
