@@ -86,10 +86,10 @@ staticcheck:
 # The race detector needs cgo. The scenes of crashes are long under it, and all but a few have one goroutine: `make test`
 # runs them in full, and here those of TestRepeatedCrashes stand for them. What is in contrib/ starts the programs as they are
 # installed, without the detector, and the packages of ONE_THREAD share nothing between goroutines; of the filters among them
-# that is tested.
+# that is tested. Many tests wait for others: four packages at once keep two processors busy.
 ONE_THREAD = mta/sign mta/dmarc mta/spf mta/bounce filters/dkim filters/spf
 race:
-	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short ./mta/runner $$($(GO) list ./... | grep -v -e /mta/spool$$ -e /contrib/ $(ONE_THREAD:%=-e /%$$))
+	CGO_ENABLED=1 $(GO) test -p 4 -timeout 30m -race -short ./mta/runner $$($(GO) list ./... | grep -v -e /mta/spool$$ -e /contrib/ $(ONE_THREAD:%=-e /%$$))
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -run '^TestIsAGoodFilter$$' $(addprefix ./,$(filter filters/%,$(ONE_THREAD)))
 	CGO_ENABLED=1 $(GO) test -timeout 30m -race -short -skip '^Test(Crash|Mixed|ErrorThen|EveryOperation|Guard|Mutants)' ./mta/spool
 
